@@ -1,0 +1,1 @@
+"""The contract between host and device: topics, messages and signed envelopes. Specified in ``docs/protocol.md``."""

@@ -1,0 +1,1 @@
+"""Packs and signs bundles; the format itself is `secateur_agent.bundle`."""
