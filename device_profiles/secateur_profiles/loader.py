@@ -97,7 +97,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise ProfileError(str(path), WHOLE_FILE, f"cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise ProfileError(str(path), WHOLE_FILE, f"is not UTF-8 text (byte {error.start})") from None
-    except (ValueError, RecursionError) as error:  # a path with NUL, TOML syntax, a number of 5,000 digits, deep nesting
+    except (ValueError, RecursionError) as error:
+        # Beside syntax errors: a path with NUL, a number of 5,000 digits, tables nested too deep.
         raise ProfileError(str(path), WHOLE_FILE, f"is not valid TOML: {error}") from None
 
 

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 RuntimeName = Literal["onnxruntime", "tflite"]
 Precision = Literal["fp32", "fp16", "int8", "int8-weight-only"]
 
-# Upper bounds are far beyond any real board: they catch a wrong unit (bytes for MB, watts for mW reversed) and infinity.
+# Upper bounds are far beyond any real board: they catch a wrong unit (bytes for MB) and infinity.
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=64)]
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 Version = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+){0,3}\Z")]

@@ -72,7 +72,8 @@ def _schema_problems(section: type[Section], table: dict[str, Any], prefix: str)
     for key in table:
         if key not in fields:
             close = difflib.get_close_matches(key, fields, n=1)
-            yield Problem(prefix + _printable(key), "is not a key of a profile" + (f"; did you mean {close[0]}?" if close else ""))
+            hint = f"; did you mean {close[0]}?" if close else ""
+            yield Problem(prefix + _printable(key), "is not a key of a profile" + hint)
     for name, field in fields.items():
         key = prefix + name
         if name not in table:
@@ -98,7 +99,8 @@ def _source_problems(table: dict[str, Any]) -> Iterator[Problem]:
     leaves = dict(_leaves({key: value for key, value in table.items() if key != "sources"}, ""))
     for key, value in leaves.items():
         if isinstance(value, (int, float)) and not isinstance(value, bool) and key not in sources:
-            yield Problem(_printable(key), f'has no source: add "{_printable(key)}" = "where the number comes from" under [sources]')
+            name = _printable(key)
+            yield Problem(name, f'has no source: add "{name}" = "where the number comes from" under [sources]')
     for key in sources:
         if key not in leaves:
             yield Problem(f"sources.{_printable(key)}", "names a key that this profile does not have")

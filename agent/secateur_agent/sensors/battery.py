@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from secateur_agent.protocol.messages import Reading
 from secateur_agent.sensors.reading import attempt, estimated, measured, reason, unavailable
 from secateur_agent.sensors.sensor import Sensor
@@ -20,7 +23,7 @@ class Battery(Sensor):
     """
 
     name = "battery"
-    metrics = {
+    metrics: ClassVar[Mapping[str, str]] = {
         "battery_percent": "%",
         "battery_charging": "bool",
         "battery_power_mw": "mW",

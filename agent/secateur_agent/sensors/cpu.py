@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from secateur_agent.protocol.messages import Reading
 from secateur_agent.sensors.reading import attempt, estimated
@@ -20,7 +22,7 @@ class Cpu(Sensor):
     """
 
     name = "cpu"
-    metrics = {
+    metrics: ClassVar[Mapping[str, str]] = {
         "cpu_percent": "%",
         "cpu_freq_mhz": "MHz",
         "cpu_freq_max_mhz": "MHz",

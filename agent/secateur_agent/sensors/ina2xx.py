@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from typing import ClassVar
+
 from secateur_agent.protocol.messages import Reading
 from secateur_agent.sensors.reading import attempt, unavailable
 from secateur_agent.sensors.sensor import Sensor
@@ -14,7 +18,7 @@ class Ina2xx(Sensor):
     """`power_mw` of the first such chip: it is taken to measure the supply, as these are added for that purpose."""
 
     name = "ina2xx"
-    metrics = {"power_mw": "mW"}
+    metrics: ClassVar[Mapping[str, str]] = {"power_mw": "mW"}
 
     def read(self) -> dict[str, Reading]:
         """Returns: one reading."""
@@ -25,7 +29,7 @@ class Ina2xx(Sensor):
             except OSError:
                 continue
             if chip in _CHIPS:
-                return {"power_mw": attempt("mW", f"/{directory} ({chip})", lambda: self._milliwatts(directory))}  # noqa: B023
+                return {"power_mw": attempt("mW", f"/{directory} ({chip})", partial(self._milliwatts, directory))}
         return {"power_mw": unavailable("mW", f"/{_HWMON}", "no INA219 or INA226")}
 
     def _milliwatts(self, directory: str) -> float:

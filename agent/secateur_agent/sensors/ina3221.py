@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from secateur_agent.protocol.messages import Reading
 from secateur_agent.sensors.reading import attempt, unavailable
 from secateur_agent.sensors.sensor import Sensor
@@ -16,7 +19,7 @@ class Ina3221(Sensor):
     """One `rail_<label>_mw` per labelled channel (`rail_vdd_in_mw`); `power_mw`, the whole module, is VDD_IN."""
 
     name = "ina3221"
-    metrics = {"power_mw": "mW"}
+    metrics: ClassVar[Mapping[str, str]] = {"power_mw": "mW"}
 
     def read(self) -> dict[str, Reading]:
         """Returns: the rails found; boards without VDD_IN have no total, for their other rails overlap."""

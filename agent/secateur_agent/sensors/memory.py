@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from secateur_agent.protocol.messages import Reading
-from secateur_agent.sensors.reading import attempt, measured, unavailable
+from secateur_agent.sensors.reading import attempt, measured, reason, unavailable
 from secateur_agent.sensors.sensor import Sensor
 from secateur_agent.sensors.tree import parse_number
 
@@ -13,10 +16,10 @@ _MIB = 1024 * 1024
 
 
 class Memory(Sensor):
-    """`mem_available_mb` and `mem_total_mb` (kernel's MemAvailable, MemTotal; MB of 2^20 bytes), `cgroup_headroom_mb`."""
+    """`mem_available_mb`, `mem_total_mb` and `cgroup_headroom_mb`, in MB of 2^20 bytes."""
 
     name = "memory"
-    metrics = {"mem_available_mb": "MB", "mem_total_mb": "MB", "cgroup_headroom_mb": "MB"}
+    metrics: ClassVar[Mapping[str, str]] = {"mem_available_mb": "MB", "mem_total_mb": "MB", "cgroup_headroom_mb": "MB"}
 
     def read(self) -> dict[str, Reading]:
         """Returns: the three metrics; the headroom is unavailable where no limit is set."""
@@ -35,22 +38,21 @@ class Memory(Sensor):
 
     def _cgroup_headroom(self) -> Reading:
         """The tightest of the limits of this process's group (version 2) and of the groups above it."""
-        tightest: Reading | None = None
+        headrooms: list[tuple[float, str]] = []
         for group in self._groups():
             source = f"/{group}/memory.max"
             try:
                 limit = self.tree.text(f"{group}/memory.max")
-                if limit == "max":
-                    continue
-                headroom_bytes = parse_number(limit) - self._used_bytes(group)
+                if limit != "max":
+                    headrooms.append((parse_number(limit) - self._used_bytes(group), source))
             except FileNotFoundError:
-                continue  # the root group has no limit file
+                continue  # the root group has no limit
             except (OSError, ValueError) as error:
-                return unavailable("MB", source, str(error))
-            reading = measured(max(headroom_bytes, 0.0) / _MIB, "MB", source)
-            if tightest is None or _value(reading) < _value(tightest):
-                tightest = reading
-        return tightest or unavailable("MB", f"/{_CGROUP}", "no memory limit is set (cgroup version 2)")
+                return unavailable("MB", source, reason(error))
+        if not headrooms:
+            return unavailable("MB", f"/{_CGROUP}", "no memory limit is set (cgroup version 2)")
+        headroom_bytes, source = min(headrooms)
+        return measured(max(headroom_bytes, 0.0) / _MIB, "MB", source)
 
     def _groups(self) -> list[str]:
         try:
@@ -70,7 +72,3 @@ class Memory(Sensor):
             return max(used - parse_number(inactive), 0.0)
         except (OSError, ValueError, IndexError, StopIteration):
             return used
-
-
-def _value(reading: Reading) -> float:
-    return float("inf") if reading.value is None else reading.value

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from secateur_agent.protocol.messages import Reading
 from secateur_agent.sensors.reading import attempt, unavailable
 from secateur_agent.sensors.sensor import Sensor
@@ -20,7 +23,7 @@ class Pressure(Sensor):
     """Averages over 10 s in percent of time: some tasks waited, or all did (`full`)."""
 
     name = "pressure"
-    metrics = dict.fromkeys(_METRICS, "%")
+    metrics: ClassVar[Mapping[str, str]] = dict.fromkeys(_METRICS, "%")
 
     def read(self) -> dict[str, Reading]:
         """Returns: three averages."""

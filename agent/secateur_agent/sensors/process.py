@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import psutil
 
@@ -21,7 +22,7 @@ class ProcessMemory(Sensor, register=False):
     """
 
     name = "process"
-    metrics = {"worker_rss_mb": "MB"}
+    metrics: ClassVar[Mapping[str, str]] = {"worker_rss_mb": "MB"}
 
     def __init__(self, pid_getter: Callable[[], int | None]) -> None:
         super().__init__()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from secateur_agent.protocol.messages import Reading
 from secateur_agent.sensors.reading import attempt, unavailable
@@ -22,7 +23,7 @@ class Rapl(Sensor):
     """
 
     name = "rapl"
-    metrics = {"power_mw_rapl": "mW"}
+    metrics: ClassVar[Mapping[str, str]] = {"power_mw_rapl": "mW"}
 
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(root)

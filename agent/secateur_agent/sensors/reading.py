@@ -48,7 +48,7 @@ def reason(error: Exception) -> str:
 
 
 def sound(reading: Reading) -> Reading:
-    """The reading itself if it keeps the invariant, else an unavailable one. A careless sensor must not lie upstream."""
+    """Returns: the reading itself if it keeps the invariant, else an unavailable one."""
     if reading.value is None:
         if reading.quality == "unavailable":
             return reading

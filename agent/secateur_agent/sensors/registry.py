@@ -26,17 +26,24 @@ def discover(root: Path = Path("/")) -> list[Sensor]:
         One of each, in order of name. A module or class that fails is logged and left out.
     """
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        try:
-            importlib.import_module(f"{__package__}.{module.name}")
-        except Exception as error:
-            _log.warning("sensor module %s is left out: %s", module.name, error)
-    sensors: list[Sensor] = []
-    for sensor_class in registered_sensors():
-        try:
-            sensors.append(sensor_class(root))
-        except Exception as error:
-            _log.warning("sensor %s is left out: %s", sensor_class.name, error)
-    return sensors
+        _import(module.name)
+    made = (_construct(sensor_class, root) for sensor_class in registered_sensors())
+    return [sensor for sensor in made if sensor is not None]
+
+
+def _import(module: str) -> None:
+    try:
+        importlib.import_module(f"{__package__}.{module}")
+    except Exception as error:
+        _log.warning("sensor module %s is left out: %s", module, error)
+
+
+def _construct(sensor_class: type[Sensor], root: Path) -> Sensor | None:
+    try:
+        return sensor_class(root)
+    except Exception as error:
+        _log.warning("sensor %s is left out: %s", sensor_class.name, error)
+        return None
 
 
 def read_all(sensors: Iterable[Sensor]) -> dict[str, Reading]:

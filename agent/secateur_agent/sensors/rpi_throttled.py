@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import partial
+from typing import ClassVar
 
 from secateur_agent.protocol.messages import Reading
 from secateur_agent.sensors.reading import attempt, unavailable
@@ -20,7 +23,7 @@ class RpiThrottled(Sensor):
     """`throttled_now` and `undervoltage_now`, 1 or 0. Bits that only say "has occurred" are left out."""
 
     name = "rpi_throttled"
-    metrics = {"throttled_now": "bool", "undervoltage_now": "bool"}
+    metrics: ClassVar[Mapping[str, str]] = {"throttled_now": "bool", "undervoltage_now": "bool"}
 
     def read(self) -> dict[str, Reading]:
         """Returns: from the firmware; under-voltage also from the kernel's alarm where the firmware is silent."""
@@ -50,5 +53,8 @@ class RpiThrottled(Sensor):
             except OSError:
                 continue
             path = f"{directory}/in0_lcrit_alarm"
-            return attempt("bool", f"/{path}", lambda: float(self.tree.number(path) != 0))  # noqa: B023
+            return attempt("bool", f"/{path}", partial(self._raised, path))
         return otherwise
+
+    def _raised(self, path: str) -> float:
+        return float(self.tree.number(path) != 0)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import partial
+from typing import ClassVar
 
 from secateur_agent.protocol.messages import Reading
 from secateur_agent.sensors.reading import attempt, unavailable
@@ -21,7 +24,7 @@ class Thermal(Sensor):
     """
 
     name = "thermal"
-    metrics = {"temperature_c": "°C"}
+    metrics: ClassVar[Mapping[str, str]] = {"temperature_c": "°C"}
 
     def read(self) -> dict[str, Reading]:
         """Returns: a zone that is off or absurd is unavailable and does not count."""
@@ -31,7 +34,7 @@ class Thermal(Sensor):
                 continue
             label = metric_slug(self._label(zone)) or zone
             path = f"{_ZONES}/{zone}/temp"
-            reading = attempt("°C", f"/{path}", lambda path=path: self._celsius(path))  # type: ignore[misc]
+            reading = attempt("°C", f"/{path}", partial(self._celsius, path))
             zones[label] = _hotter(zones[label], reading) if label in zones else reading
         readings = {f"temperature_{label}_c": reading for label, reading in list(zones.items())[:_REPORTED_ZONES]}
         return {"temperature_c": _hottest(zones), **readings}

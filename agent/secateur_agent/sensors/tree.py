@@ -28,10 +28,13 @@ class DeviceTree:
             OSError: the file is missing, denied, or its driver refuses (a thermal zone that is off).
         """
         descriptor = os.open(os.path.join(self._root, relative), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        content = b""
         try:
-            return os.read(descriptor, _LIMIT_BYTES).decode("ascii", "replace").strip()
+            while len(content) < _LIMIT_BYTES and (part := os.read(descriptor, _LIMIT_BYTES - len(content))):
+                content += part
         finally:
             os.close(descriptor)
+        return content.decode("ascii", "replace").strip()
 
     def number(self, relative: str) -> float:
         """Content of a file that holds one decimal number.

@@ -1,0 +1,86 @@
+"""From ties to channel groups."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from secateur.graph.rules import RULES
+from secateur.graph.ties import Ties, tensor_axis, weight_axis
+from secateur.ir import ChannelGroup, Groups, Network
+from secateur.ir.groups import Axis
+
+Channel = dict[Axis, list[int]]
+
+
+def find_groups(network: Network) -> Groups:
+    """Find what can be cut.
+
+    Args:
+        network: in normal form.
+
+    Returns:
+        The channel groups: channels with their elements on the same axes, which may therefore change places, produced by a
+        weight and consumed by another. Everything else is frozen; ``barriers`` says why.
+    """
+    ties = Ties(network)
+    apply_rules(network, ties)
+    return collect(network, ties)
+
+
+def apply_rules(network: Network, ties: Ties) -> None:
+    """Let the rule of every operator write down its ties; inputs, outputs and unknown operators are frozen."""
+    for node in network.nodes:
+        rule = RULES.get(node.op)
+        if rule is not None:
+            rule(node, ties)
+            continue
+        for name in (*node.inputs, node.output):
+            for axis in range(1, ties.rank(name)):
+                ties.freeze(tensor_axis(name, axis), f"operator {node.op} ({node.source}) has no rule")
+    for kind, names in (("input", network.inputs), ("output", network.outputs)):
+        for name in names:
+            for axis in range(1, ties.rank(name)):
+                ties.freeze(tensor_axis(name, axis), f"{kind} {name} of the network")
+
+
+def collect(network: Network, ties: Ties) -> Groups:
+    """Make channel groups of the classes of tied elements."""
+    families: dict[tuple[tuple[Axis, int], ...], list[Channel]] = {}
+    for root, elements in ties.classes().items():
+        if root in ties.reasons:
+            continue
+        channel: Channel = {}
+        for axis, index in elements:
+            channel.setdefault(axis, []).append(index)
+        made = any(name.startswith("weight:") and number == 0 for name, number in channel)
+        used = any(name.startswith("weight:") and number == 1 for name, number in channel)
+        if made and used:
+            signature = tuple(sorted((axis, len(indices)) for axis, indices in channel.items()))
+            families.setdefault(signature, []).append(channel)
+    order = [node.attrs["weight"] for node in network.nodes if "weight" in node.attrs]
+    sources = {node.attrs["weight"]: node.source for node in network.nodes if "weight" in node.attrs}
+
+    def first_weight(signature: tuple[tuple[Axis, int], ...]) -> int:
+        makers = [name.removeprefix("weight:") for (name, axis), _ in signature if name.startswith("weight:") and axis == 0]
+        return min(order.index(name) for name in makers)
+
+    ranked = sorted(families.items(), key=lambda item: (first_weight(item[0]), -len(item[0]), item[0]))
+    groups = [_group(f"g{i}", sources[order[first_weight(s)]], channels) for i, (s, channels) in enumerate(ranked)]
+    return Groups(groups, _barriers(network, ties, groups))
+
+
+def _group(group_id: str, source: str, channels: list[Channel]) -> ChannelGroup:
+    anchor = next(iter(channels[0]))
+    ordered = sorted(channels, key=lambda channel: channel[anchor][0])
+    members = {axis: np.asarray([sorted(channel[axis]) for channel in ordered], np.int64) for axis in channels[0]}
+    return ChannelGroup(group_id, source, members)
+
+
+def _barriers(network: Network, ties: Ties, groups: list[ChannelGroup]) -> dict[str, str]:
+    free = {axis for group in groups for axis in group.members}
+    found: dict[str, str] = {}
+    for node in network.nodes:
+        axis = weight_axis(node.attrs["weight"], 0) if "weight" in node.attrs else None
+        if axis is not None and axis not in free:
+            found[node.source] = ties.reason(axis, 0) or "its output is not the input of another weight"
+    return found

@@ -1,0 +1,26 @@
+"""The network in normal form, and the words of Secateur as types; any stage may import it.
+
+Normal form: every convolution and every fully connected layer is a *shared weight* followed by an ``Affine`` node, whose
+*private table* holds a scale and a shift per channel. Batch normalisation and biases become such tables.
+"""
+
+from secateur.ir.budget import Budget, BudgetError, parse_budget
+from secateur.ir.errors import InfeasibleError, SecateurError, UnsupportedModelError
+from secateur.ir.groups import ChannelGroup, Groups
+from secateur.ir.network import Network, Node, Table
+from secateur.ir.rung import Rung
+
+__all__ = [
+    "Budget",
+    "BudgetError",
+    "ChannelGroup",
+    "Groups",
+    "InfeasibleError",
+    "Network",
+    "Node",
+    "Rung",
+    "SecateurError",
+    "Table",
+    "UnsupportedModelError",
+    "parse_budget",
+]

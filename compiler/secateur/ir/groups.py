@@ -1,0 +1,73 @@
+"""Channel groups: which elements of which axes must be cut together, and what a set of keep-counts leaves of an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Axis = tuple[str, int]
+"""A tensor, weight or table, and one of its axes."""
+
+Keep = Mapping[str, int]
+"""Channel group id → number of channels kept."""
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Channels that are interchangeable: each is a set of elements of axes, and all have their elements on the same axes.
+
+    Attributes:
+        id: ``g0``, ``g1``, … in the order of the network.
+        source: name of the first layer in the user's model that produces these channels.
+        members: axis → element indices, shape (channels, elements of a channel on this axis), channels in ascending order.
+    """
+
+    id: str
+    source: str
+    members: Mapping[Axis, NDArray[np.int64]]
+
+    @property
+    def size(self) -> int:
+        """Number of channels in the full network."""
+        return len(next(iter(self.members.values())))
+
+
+@dataclass
+class Groups:
+    """All channel groups of a network, and the barriers that keep other channels from being cut.
+
+    ``barriers`` says for a layer (by the name of its weight) why its output channels are frozen.
+    """
+
+    groups: list[ChannelGroup]
+    barriers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._on_axis: dict[Axis, list[ChannelGroup]] = {}
+        for group in self.groups:
+            for axis in group.members:
+                self._on_axis.setdefault(axis, []).append(group)
+
+    def full(self) -> dict[str, int]:
+        """Return the keep-counts of the full network."""
+        return {group.id: group.size for group in self.groups}
+
+    def axes(self) -> list[Axis]:
+        """Return every axis that some group can cut."""
+        return list(self._on_axis)
+
+    def kept(self, axis: Axis, size: int, keep: Keep) -> NDArray[np.int64]:
+        """Return the indices of ``axis`` that remain, ascending.
+
+        Args:
+            axis: the tensor, weight or table and its axis.
+            size: elements on that axis in the full network.
+            keep: keep-counts; of each group the first channels remain.
+        """
+        mask = np.ones(size, bool)
+        for group in self._on_axis.get(axis, ()):
+            mask[group.members[axis][keep[group.id] :].ravel()] = False
+        return np.flatnonzero(mask)

@@ -1,0 +1,81 @@
+"""A network in normal form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operator. ``op`` is an ONNX operator name, or one of the normal form's own:
+
+    ``Conv`` (attrs ``weight``, ``strides``, ``pads``, ``dilations``, ``groups``), ``Linear`` (attr ``weight``; acts on the
+    last axis), ``Affine`` (attrs ``table``, ``axis``). ``source`` is the node's name in the user's model.
+    """
+
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    def with_attrs(self, **changes: Any) -> Node:
+        """Return a copy with some attributes replaced."""
+        return replace(self, attrs={**self.attrs, **changes})
+
+
+@dataclass(frozen=True)
+class Table:
+    """The private values of an ``Affine`` node: ``y = scale · x + shift`` per channel, both of shape (channels,)."""
+
+    scale: Array
+    shift: Array
+
+
+@dataclass
+class Network:
+    """A network in normal form.
+
+    Attributes:
+        inputs: input tensor → shape; the first axis is the batch, −1.
+        outputs: output tensor → shape, likewise.
+        nodes: in topological order.
+        weights: shared weights, (out, in / groups, kernel…), float32.
+        tables: private tables of the ``Affine`` nodes.
+        shapes: every tensor → shape, −1 for the batch.
+    """
+
+    inputs: dict[str, tuple[int, ...]]
+    outputs: dict[str, tuple[int, ...]]
+    nodes: list[Node]
+    weights: dict[str, Array]
+    tables: dict[str, Table]
+    shapes: dict[str, tuple[int, ...]]
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """Return tensor → the nodes that read it."""
+        found: dict[str, list[Node]] = {name: [] for name in self.shapes}
+        for node in self.nodes:
+            for name in node.inputs:
+                found.setdefault(name, []).append(node)
+        return found
+
+    def producers(self) -> dict[str, Node]:
+        """Return tensor → the node that writes it."""
+        return {node.output: node for node in self.nodes}
+
+    def with_values(self, weights: Mapping[str, Array] | None = None, tables: Mapping[str, Table] | None = None) -> Network:
+        """Return a copy with other weights or tables of the same shapes."""
+        return replace(self, weights=dict(weights or self.weights), tables=dict(tables or self.tables))
+
+    @property
+    def params(self) -> int:
+        """Number of shared weights and private values."""
+        return sum(w.size for w in self.weights.values()) + sum(2 * t.scale.size for t in self.tables.values())

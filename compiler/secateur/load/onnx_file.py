@@ -1,0 +1,95 @@
+"""ONNX files → normal form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from secateur.ir import Network, UnsupportedModelError
+from secateur.load.builder import Builder
+from secateur.load.converters import CONTROL_FLOW, CONVERTERS
+from secateur.load.normal_form import normalise
+from secateur.twin import shapes_of
+
+_STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+def load_onnx(source: Path | onnx.ModelProto) -> Network:
+    """Bring an ONNX model to normal form; it does not matter whether batch norm was folded into it.
+
+    Args:
+        source: a file, or a model in memory. Opset 11 or later; float32; the first axis of each input is the batch.
+
+    Returns:
+        The network, weights in the order of the file.
+
+    Raises:
+        UnsupportedModelError: one line that names the node and the reason.
+    """
+    what = str(source) if isinstance(source, Path) else "model"
+    model = _read(source) if isinstance(source, Path) else source
+    graph = model.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    _check_finite(constants, what)
+    builder = Builder(constants)
+    for value in graph.input:
+        if value.name not in constants:
+            builder.add_input(value.name, _input_shape(value, what))
+    if not builder.inputs:
+        raise UnsupportedModelError(f"{what}: it has no input")
+    for index, node in enumerate(graph.node):
+        label = f"{what}: node {node.name or '#' + str(index)} ({node.op_type})"
+        if node.op_type in CONTROL_FLOW:
+            raise UnsupportedModelError(f"{label}: control flow that depends on data cannot be compiled; export without it")
+        if node.domain not in _STANDARD_DOMAINS:
+            raise UnsupportedModelError(f"{label}: operator of domain {node.domain!r} not supported; export with standard ones")
+        builder.convert(node, CONVERTERS.get(node.op_type), label)
+    outputs = [builder.resolve(value.name) for value in graph.output]
+    for name, value in zip(outputs, graph.output):
+        if name not in builder.shapes:
+            raise UnsupportedModelError(f"{what}: output {value.name} does not depend on an input")
+    network = Network(
+        inputs=builder.inputs,
+        outputs={name: builder.shapes[name] for name in outputs},
+        nodes=builder.nodes,
+        weights=builder.weights,
+        tables=builder.tables,
+        shapes={},
+    )
+    network = normalise(network, {name: value.name for name, value in zip(outputs, graph.output)})
+    network.shapes = shapes_of(network)
+    network.outputs = {name: network.shapes[name] for name in network.outputs}
+    return network
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except OSError as error:
+        raise UnsupportedModelError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # protobuf and the checker have no common error type
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UnsupportedModelError(f"{path}: not a valid ONNX file: {first}") from None
+    return model
+
+
+def _check_finite(constants: dict[str, np.ndarray], what: str) -> None:
+    for name, value in constants.items():
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+            raise UnsupportedModelError(f"{what}: weight {name} has NaN or infinite values; was the training healthy?")
+
+
+def _input_shape(value: onnx.ValueInfoProto, what: str) -> tuple[int, ...]:
+    tensor = value.type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        raise UnsupportedModelError(f"{what}: input {value.name}: only float32 inputs are supported")
+    dims = [dim.dim_value for dim in tensor.shape.dim]
+    if len(dims) < 2 or any(size <= 0 for size in dims[1:]):
+        raise UnsupportedModelError(
+            f"{what}: input {value.name}: needs a batch axis and fixed sizes after it, got {[d or '?' for d in dims]}"
+        )
+    return (-1, *dims[1:])

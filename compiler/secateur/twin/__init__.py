@@ -1,0 +1,5 @@
+"""The torch twin: a network in normal form executed in torch, for proof, gradients and tuning."""
+
+from secateur.twin.execute import Values, fixed_values, run, shapes_of
+
+__all__ = ["Values", "fixed_values", "run", "shapes_of"]

@@ -1,0 +1,113 @@
+"""Runs a network in normal form in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from secateur.ir import Network, Node
+from secateur.twin.operators import OPERATORS, conv
+
+
+class Values(Protocol):
+    """Where the twin takes weights from, and what it does at an ``Affine`` node."""
+
+    def weight(self, name: str) -> Tensor:
+        """Return a shared weight."""
+
+    def affine(self, node: Node, x: Tensor) -> Tensor:
+        """Return what the ``Affine`` node makes of ``x``."""
+
+
+def channel_view(vector: Tensor, axis: int, ndim: int) -> Tensor:
+    """Reshape a per-channel vector so that it broadcasts along ``axis`` of a tensor of ``ndim`` axes."""
+    shape = [1] * ndim
+    shape[axis] = -1
+    return vector.reshape(shape)
+
+
+class _Fixed:
+    def __init__(self, network: Network, dtype: torch.dtype, device: str) -> None:
+        def tensor(array: NDArray[Any]) -> Tensor:
+            return torch.tensor(array, dtype=dtype, device=device)
+
+        self._weights = {name: tensor(array) for name, array in network.weights.items()}
+        self._tables = {name: (tensor(table.scale), tensor(table.shift)) for name, table in network.tables.items()}
+
+    def weight(self, name: str) -> Tensor:
+        return self._weights[name]
+
+    def affine(self, node: Node, x: Tensor) -> Tensor:
+        scale, shift = self._tables[node.attrs["table"]]
+        axis = node.attrs["axis"]
+        return x * channel_view(scale, axis, x.ndim) + channel_view(shift, axis, x.ndim)
+
+
+def fixed_values(network: Network, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Values:
+    """Return the network's own weights and tables as `Values`."""
+    return _Fixed(network, dtype, device)
+
+
+def run(
+    network: Network,
+    feeds: Mapping[str, Tensor],
+    values: Values,
+    wanted: Iterable[str] | None = None,
+    on_tensor: Callable[[str, Tensor], Tensor | None] | None = None,
+) -> dict[str, Tensor]:
+    """Execute a network.
+
+    Args:
+        network: what to run.
+        feeds: input tensor → value, batch first.
+        values: weights and affine tables.
+        wanted: tensors to return; the network's outputs if None.
+        on_tensor: called with every tensor in order, inputs first; what it returns, if not None, replaces the tensor.
+
+    Returns:
+        Tensor name → value.
+    """
+    keep = set(network.outputs if wanted is None else wanted)
+    last_use = {name: index for index, node in enumerate(network.nodes) for name in node.inputs}
+    live: dict[str, Tensor] = {}
+
+    def put(name: str, value: Tensor) -> None:
+        replaced = on_tensor(name, value) if on_tensor else None
+        live[name] = value if replaced is None else replaced
+
+    for name in network.inputs:
+        put(name, feeds[name])
+    for index, node in enumerate(network.nodes):
+        put(node.output, apply(node, [live[name] for name in node.inputs], values))
+        for name in node.inputs:
+            if last_use[name] == index and name not in keep:
+                live.pop(name, None)
+    return {name: live[name] for name in keep}
+
+
+def apply(node: Node, inputs: list[Tensor], values: Values) -> Tensor:
+    """Execute one node."""
+    if node.op == "Conv":
+        return conv(inputs[0], values.weight(node.attrs["weight"]), node.attrs)
+    if node.op == "Linear":
+        return F.linear(inputs[0], values.weight(node.attrs["weight"]))
+    if node.op == "Affine":
+        return values.affine(node, inputs[0])
+    return OPERATORS[node.op](inputs, node.attrs)
+
+
+def shapes_of(network: Network, batch: int = 2) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor, −1 for the batch, without computing any value."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, value: Tensor) -> None:
+        shapes[name] = (-1, *value.shape[1:])
+
+    feeds = {name: torch.empty((batch, *shape[1:]), device="meta") for name, shape in network.inputs.items()}
+    run(network, feeds, fixed_values(network, device="meta"), on_tensor=note)
+    return shapes
