@@ -40,7 +40,7 @@ def materialise(recipe: Recipe, base: Base, write: Callable[[bytes], object], wh
     """
     digest = hashlib.sha256()
     size = 0
-    for piece in _pieces(recipe, base, what):
+    for piece in write_pieces(recipe, base, what):
         size += len(piece)
         if size > recipe.size:
             raise BundleError(f"{what}: the recipe writes more than the {recipe.size} bytes it promises")
@@ -91,7 +91,8 @@ class _Streams:
             raise BundleError(f"{self._what}: the recipe does not use all of its {' and '.join(left)}")
 
 
-def _pieces(recipe: Recipe, base: Base, what: str) -> Iterator[bytes]:
+def write_pieces(recipe: Recipe, base: Base, what: str) -> Iterator[bytes]:
+    """Yield the pieces of the file that a recipe writes, digest not checked: for the host, which computes it."""
     streams = _Streams(recipe, what)
     written: list[tuple[str, bytes]] = []
     for op in recipe.ops:

@@ -192,6 +192,9 @@ def _pool(node: Converting) -> None:
     kernel = tuple(node.attrs["kernel_shape"])
     if len(kernel) > 2:
         raise node.fail("only one and two spatial axes are supported")
+    if node.op == "AveragePool" and kernel == node.shape()[2:] and not any(node.attrs.get("pads", ())):
+        node.emit("GlobalAveragePool")
+        return
     extra = {"count_include_pad": node.attrs.get("count_include_pad", 0)} if node.op == "AveragePool" else {}
     node.emit(node.op, kernel_shape=kernel, ceil_mode=node.attrs.get("ceil_mode", 0), **extra, **_spatial(node, kernel))
 

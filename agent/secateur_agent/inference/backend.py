@@ -1,0 +1,119 @@
+"""What a runtime must offer: one class per runtime, in ``<runtime>_backend.py`` beside this file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur_agent.inference.control import LoadRung
+
+_READ_BYTES = 1 << 20
+_WARM_UP_RUNS = 2
+
+
+class BackendError(ValueError):
+    """A rung cannot be loaded, or a run of it failed."""
+
+
+class Backend(ABC):
+    """A loaded rung. Subclassing with ``name=`` registers the runtime; `run` is called from several threads at once.
+
+    Attributes:
+        providers: what executes the rung, in order of preference.
+        fallback: why it is not the preferred provider; empty if it is.
+    """
+
+    registry: ClassVar[dict[str, type[Backend]]] = {}
+    providers: tuple[str, ...] = ()
+    fallback: str = ""
+
+    def __init_subclass__(cls, name: str, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Backend.registry[name] = cls
+
+    @abstractmethod
+    def __init__(self, load: LoadRung) -> None:
+        """Load a model file that has been verified.
+
+        Raises:
+            BackendError: if the runtime refuses it, or it is not the network that ``load`` describes.
+        """
+
+    @abstractmethod
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run the rung once.
+
+        Args:
+            feeds: one array per input, of the type and shape that ``load`` describes.
+
+        Returns:
+            One array per output, in the order of ``load.outputs``.
+
+        Raises:
+            BackendError: if the runtime fails.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the memory back; nothing runs any more and nothing will."""
+
+
+def open_backend(load: LoadRung) -> Backend:
+    """Verify a rung's file by its digest, load it in its runtime and warm it up.
+
+    Raises:
+        BackendError: if the file is missing or altered, the runtime is unknown or not installed, or refuses the file.
+    """
+    verify_file(load)
+    backend = _backend_class(load.runtime)(load)
+    blank = {spec.name: np.zeros([max(size, 1) for size in spec.shape], np.float32) for spec in load.inputs}
+    for _ in range(_WARM_UP_RUNS):
+        backend.run(blank)
+    return backend
+
+
+def verify_file(load: LoadRung) -> None:
+    """Check a rung's file against its digest.
+
+    Raises:
+        BackendError: if it cannot be read or is not that file.
+    """
+    digest = hashlib.sha256()
+    try:
+        with Path(load.path).open("rb") as file:
+            while block := file.read(_READ_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise BackendError(f"rung {load.rung}: {load.path}: {error.strerror}") from None
+    if digest.hexdigest() != load.sha256:
+        raise BackendError(f"rung {load.rung}: {load.path}: altered (its digest is not the manifest's); write it again")
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """Return a runtime's message on one line, at most ``limit`` characters long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _backend_class(runtime: str) -> type[Backend]:
+    if runtime not in Backend.registry and re.fullmatch(r"[a-z][a-z0-9_]{0,31}", runtime):
+        module = f"secateur_agent.inference.{runtime}_backend"
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            if error.name != module:
+                raise BackendError(
+                    f"runtime {runtime!r}: {one_line(error)}; install it with pip install 'secateur-agent[{runtime}]'"
+                ) from None
+    if runtime not in Backend.registry:
+        known = sorted(path.stem.removesuffix("_backend") for path in Path(__file__).parent.glob("*_backend.py"))
+        raise BackendError(f"runtime {runtime!r}: not known here; there is {', '.join(known)}")
+    return Backend.registry[runtime]

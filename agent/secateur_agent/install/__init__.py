@@ -1,0 +1,1 @@
+"""How a new model gets onto the device: a state machine that survives the loss of power at any instant."""

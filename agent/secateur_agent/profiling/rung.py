@@ -1,0 +1,127 @@
+"""Measures one rung in a fresh process: ``python -m secateur_agent.profiling.rung``.
+
+Reads a `ProfileRequest` from standard input and writes a `ProfileResult` to standard output, both JSON. A process of
+its own, because peak memory is a property of a process's whole life.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+# A worker has the server in memory too, so what is measured here should.
+import secateur_agent.inference.server  # noqa: F401
+from secateur_agent.bundle.golden import golden_error, golden_inputs
+from secateur_agent.bundle.manifest import BundleError, Golden
+from secateur_agent.inference.backend import Backend, BackendError, one_line, open_backend
+from secateur_agent.profiling.measure import ProfileRequest, ProfileResult
+from secateur_agent.profiling.memory import peak_rss_mb
+from secateur_agent.protocol.messages import RungMeasurement
+
+_SEED = 20
+_DEFAULT_RANGE = (-1.0, 1.0)
+
+
+def profile(request: ProfileRequest) -> ProfileResult:
+    """Load a rung, check its golden outputs and measure it, at batch 1.
+
+    Returns:
+        The result; ``ok`` is False, with one line of reason, if it cannot be loaded or computes something else.
+    """
+    started = time.monotonic()
+    load = request.load
+    try:
+        backend = open_backend(load)
+        worst = _golden_error(request, backend) if request.golden else None
+        feeds = _random_inputs(request)
+        latencies_ms = _latencies_ms(request, backend, feeds, started + request.time_limit_s)
+    except (BackendError, BundleError) as error:
+        return ProfileResult(ok=False, error=str(error))
+    except MemoryError:
+        return ProfileResult(ok=False, error=f"rung {load.rung}: not enough memory to run it")
+    failure = _failure(load.rung, request.golden, worst)
+    return ProfileResult(
+        ok=not failure,
+        error=failure,
+        measurement=None if failure else _measurement(request, latencies_ms),
+        golden_error=worst if worst is not None and math.isfinite(worst) else None,
+        providers=backend.providers,
+        fallback=backend.fallback,
+    )
+
+
+def _golden_error(request: ProfileRequest, backend: Backend) -> float:
+    assert request.golden is not None
+    arrays = golden_inputs(request.golden, request.load.inputs)
+    outputs = backend.run({spec.name: array for spec, array in zip(request.load.inputs, arrays)})
+    return golden_error(request.golden, outputs[0])
+
+
+def _failure(rung: str, golden: Golden | None, worst: float | None) -> str:
+    if golden is None or worst is None or worst <= golden.tolerance:
+        return ""
+    return f"rung {rung}: golden outputs differ by {worst:.3g}, more than the tolerance {golden.tolerance:.3g}"
+
+
+def _random_inputs(request: ProfileRequest) -> dict[str, NDArray[np.float32]]:
+    low, high = (request.golden.low, request.golden.high) if request.golden else _DEFAULT_RANGE
+    random = np.random.default_rng(_SEED)
+    return {
+        spec.name: (low + (high - low) * random.random([1 if n == -1 else n for n in spec.shape])).astype(np.float32)
+        for spec in request.load.inputs
+    }
+
+
+def _latencies_ms(
+    request: ProfileRequest, backend: Backend, feeds: Mapping[str, NDArray[Any]], deadline_s: float
+) -> list[float]:
+    for _ in range(request.warmup):
+        if time.monotonic() >= deadline_s:
+            break
+        backend.run(feeds)
+    latencies: list[float] = []
+    while len(latencies) < request.runs and (not latencies or time.monotonic() < deadline_s):
+        began = time.perf_counter()
+        backend.run(feeds)
+        latencies.append((time.perf_counter() - began) * 1e3)
+    return latencies
+
+
+def _measurement(request: ProfileRequest, latencies_ms: list[float]) -> RungMeasurement:
+    p50, p95 = (max(float(value), 1e-6) for value in np.percentile(latencies_ms, [50, 95]))
+    peak_mb = peak_rss_mb()
+    if peak_mb is None:
+        raise BackendError(f"rung {request.load.rung}: this system does not tell the memory of a process")
+    power_mw = request.energy_per_ms_mw
+    return RungMeasurement(
+        rung=request.load.rung,
+        latency_p50_ms=p50,
+        latency_p95_ms=p95,
+        peak_rss_mb=peak_mb,
+        # 1 mW for 1 ms is 1 µJ.
+        energy_mj=None if power_mw is None else power_mw * p50 / 1000,
+        energy_quality="unavailable" if power_mw is None else "estimated",
+    )
+
+
+def main() -> int:
+    """Read a request, write the result; see the module's docstring."""
+    try:
+        result = profile(msgspec.json.decode(sys.stdin.buffer.read(), type=ProfileRequest))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        result = ProfileResult(ok=False, error=f"profile request: {error}")
+    except Exception as error:  # a broken runtime must still give one line
+        result = ProfileResult(ok=False, error=f"profile: {type(error).__name__}: {one_line(error)}")
+    sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
+    return 0 if result.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,429 @@
+"""The agent's one event loop: link, worker, helpers and time put events into a queue, and this empties it.
+
+It stays small: neither numpy nor a runtime is imported here. What is heavy runs in the worker or in a helper process.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import time
+from typing import Any, Literal
+
+import secateur_agent
+from secateur_agent.command_runner import CommandRunner
+from secateur_agent.commands import CommandLog
+from secateur_agent.downloads import Downloads
+from secateur_agent.governing import TICK_SENSORS, Governing, RequestRate, governor_sample
+from secateur_agent.helpers import HelperEnded, HelperRunner
+from secateur_agent.host_messages import HostMessages
+from secateur_agent.inference.control import Loaded, LoadFailed, StatsReply, WorkerExited
+from secateur_agent.inference.listen import endpoint
+from secateur_agent.install import installer, recuts
+from secateur_agent.install.ladder_keeper import LadderKeeper
+from secateur_agent.install.workplace import Workplace
+from secateur_agent.link import Connected, Disconnected, Outbox, Received
+from secateur_agent.measurements import Measurements
+from secateur_agent.offline import AnyLink
+from secateur_agent.protocol import topics
+from secateur_agent.protocol.messages import (
+    Ack,
+    Answer,
+    AskChunks,
+    AskReprune,
+    Constraints,
+    Desired,
+    Policy,
+    Reported,
+    encode,
+)
+from secateur_agent.reporting import Reporter, as_event_kind, birth_message
+from secateur_agent.runtime_versions import runtime_version
+from secateur_agent.sensors import Sensor, discover, read_all
+from secateur_agent.sensors.process import ProcessMemory
+from secateur_agent.startup import Setup
+from secateur_agent.shadow_state import DesiredShadow
+from secateur_agent.store import StoreError
+from secateur_agent.switching import FromWorker, ServingWorker
+from secateur_agent.transfer.download import ChunkError
+
+INBOX_EVENTS = 1024
+
+
+class Stop:
+    """Put into the inbox to end the loop."""
+
+
+class Supervisor:
+    """All of one device's agent.
+
+    Args:
+        setup: configuration, profile, trust root, store, key: what `secateur_agent.startup` has checked.
+        listening: the socket that the worker serves on.
+        inbox: the queue that all events come through.
+        link: the connection to the broker; it puts its events into ``inbox``.
+        boot: the id of this start.
+    """
+
+    def __init__(
+        self, setup: Setup, listening: socket.socket, inbox: queue.Queue[Any], link: AnyLink, boot: str
+    ) -> None:
+        self._setup = setup
+        self._config = config = setup.config
+        self._device = config.device
+        self._inbox = inbox
+        self._link = link
+        self._boot = boot
+        self._endpoint = endpoint(listening)
+        self._outbox = Outbox(setup.state_path / "outbox.sqlite", boot)
+        self._reporter = Reporter(config.device, boot, link, self._outbox, setup.clock)
+        self._helpers = HelperRunner(inbox.put)
+        self._measurements = Measurements(setup.state_path / "measurements.json")
+        self._downloads = Downloads(
+            setup.store, lambda names: link.subscribe(*names), lambda names: link.unsubscribe(*names), self._ask_chunks
+        )
+        place = Workplace(
+            store=setup.store,
+            state_path=setup.state_path,
+            trust_root=setup.trust_root,
+            trust_root_path=setup.trust_root_path,
+            profile=setup.profile,
+            downloads=self._downloads,
+            helpers=self._helpers,
+            measurements=self._measurements,
+            announce=self._announce,
+            changed=self._changed,
+        )
+        self._installer = installer.Installer(place)
+        self._recuts = recuts.Recuts(place)
+        self._ladder = LadderKeeper(place, self._installer, self._recuts)
+        self._shadow = DesiredShadow(setup.state_path / "desired.json", config.device, setup.trust_root)
+        self._worker = ServingWorker(listening, inbox.put)
+        self._sensors = [*discover(setup.sysfs_root), ProcessMemory(lambda: self._worker.pid)]
+        self._governing = Governing(setup.state_path / "governor.json", setup.profile, time.monotonic())
+        self._rate = RequestRate()
+        self._commands = CommandRunner(
+            config.device,
+            CommandLog(setup.state_path / "commands.json", config.device, setup.trust_root),
+            place,
+            self._installer,
+            link.publish,
+            lambda: self._ladder.ladder,
+            self._diagnosis,
+            self._ask_restart,
+        )
+        self._messages = HostMessages(config.device, self._shadow, self, lambda text: self._announce("fault", text))
+        self._asks = 0
+        self._stale = True
+        self._unreported = True
+        self._ending: Literal["", "stop", "restart"] = ""
+        self._next_report_s = 0.0
+
+    def run(self) -> Literal["stop", "restart"]:
+        """Serve until told to end; return whether to begin again."""
+        self._begin()
+        next_tick_s = time.monotonic()
+        while not self._ending:
+            wait_s = next_tick_s - time.monotonic()
+            try:
+                event = self._inbox.get(timeout=wait_s) if wait_s > 0 else self._inbox.get_nowait()
+                self._safely(self._handle, event)
+            except queue.Empty:
+                pass
+            now_s = time.monotonic()
+            if now_s >= next_tick_s:
+                next_tick_s = now_s + self._config.tick_s
+                self._safely(self._tick, now_s)
+            elif self._stale:
+                self._safely(self._settle, now_s)
+        self._end()
+        return "restart" if self._ending == "restart" else "stop"
+
+    # --- beginning and end --------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Serve what is installed, and only then look for the host."""
+        for problem in (self._installer.problem, self._shadow.problem):
+            if problem:
+                self._announce("fault", problem)
+        desired = self._shadow.desired
+        if desired is not None:
+            self._recuts.want(desired.recuts)
+        self._ladder.refresh(time.monotonic())
+        self._decide(time.monotonic(), self._read(TICK_SENSORS))
+        if self._worker.pid is None:
+            self._worker.start(time.monotonic())
+        if desired is not None and desired.model is not None and desired.version > self._installer.state.version:
+            self._installer.want(desired.model, desired.version)
+        else:
+            self._installer.resume()
+        self._link.subscribe(
+            topics.down(self._device, "shadow"),
+            topics.down(self._device, "ack"),
+            topics.answer(self._device, "x").removesuffix("x") + "+",
+            topics.command(self._device, "x").removesuffix("x") + "+",
+            topics.down(self._device, "b/#"),
+        )
+        self._link.start()
+        self._commands.settle()
+        print(f"secateur-agent: {self._device} serves at {self._endpoint}", flush=True)
+
+    def _end(self) -> None:
+        self._helpers.stop()
+        self._worker.stop()
+        self._link.stop()
+        self._governing.keep()
+        try:
+            self._outbox.close()
+            self._setup.clock.keep(force=True)
+        except StoreError as error:
+            print(f"secateur-agent: {error}", flush=True)
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def _handle(self, event: object) -> None:
+        now_s = time.monotonic()
+        if isinstance(event, Received):
+            self._messages.take(event)
+        elif isinstance(event, FromWorker):
+            self._on_worker(event, now_s)
+        elif isinstance(event, HelperEnded):
+            self._on_helper(event)
+        elif isinstance(event, Connected):
+            self._downloads.rewind(now_s)
+            self._reporter.online(self._birth(), self._setup.key, self._reported())
+        elif isinstance(event, Disconnected):
+            print(f"secateur-agent: link: {event.reason}", flush=True)
+        elif isinstance(event, Stop):
+            self._ending = "stop"
+
+    def _on_helper(self, ended: HelperEnded) -> None:
+        self._helpers.ended(ended)
+        if ended.job.owner == installer.OWNER:
+            self._installer.on_helper(ended)
+        elif ended.job.owner == recuts.OWNER:
+            self._recuts.on_helper(ended)
+        elif ended.job.owner == self._ladder.OWNER:
+            self._ladder.on_helper(ended)
+        else:
+            self._commands.on_helper(ended)
+        self._stale = True
+
+    def _on_worker(self, message: FromWorker, now_s: float) -> None:
+        event = self._worker.take(message, now_s)
+        if isinstance(event, StatsReply):
+            self._rate.update(now_s, self._worker.requests)
+        elif isinstance(event, Loaded):
+            note = f"; {event.fallback}" if event.fallback else ""
+            evidence = {"rung": event.rung, "build_ms": event.build_ms, "drain_ms": event.drain_ms}
+            self._announce("worker", f"{event.rung} serves{note}", {**evidence, "providers": list(event.providers)})
+            self._unreported = True
+        elif isinstance(event, LoadFailed):
+            self._announce("fault", f"{event.rung} does not load: {event.error}")
+            self._ladder.load_failed(event.rung, now_s)
+            self._stale = True
+        elif isinstance(event, WorkerExited):
+            self._announce("worker", f"the worker ended with status {event.returncode}; a new one is started")
+            wanted = self._worker.wanted
+            if self._worker.out_of_memory(now_s) and wanted is not None:
+                below = self._governing.rungs
+                self._ladder.ban_from(wanted.rung, below, now_s)
+                self._announce("worker", f"killed twice in a minute, likely for its memory: stepping below {wanted.rung}")
+                self._stale = True
+            self._unreported = True
+
+    def on_desired(self, desired: Desired) -> None:
+        """Take up a desired shadow (`Handlers`)."""
+        self._recuts.want(desired.recuts)
+        if desired.model is not None:
+            self._installer.want(desired.model, desired.version)
+        self._changed()
+
+    def on_ack(self, ack: Ack) -> None:
+        """Forget samples that the host has stored (`Handlers`)."""
+        self._reporter.acknowledged(ack)
+        self._reporter.send_held(time.monotonic())
+
+    def on_answer(self, ask_id: str, answer: Answer) -> None:
+        """Note the answer to an ask (`Handlers`)."""
+        self._announce("decision", f"ask {ask_id}: {answer.status}. {answer.text}".rstrip(". "), {"ask": ask_id})
+
+    def on_command(self, command_id: str, payload: bytes) -> None:
+        """Carry out a command (`Handlers`)."""
+        self._commands.take(command_id, payload, self._setup.clock.now_s())
+
+    def on_chunk(self, sha256: str, index: int, data: bytes) -> None:
+        """Take a chunk of the download (`Handlers`)."""
+        now_s = time.monotonic()
+        try:
+            self._downloads.on_chunk(sha256, index, data, now_s)
+        except ChunkError as error:
+            self._announce("fault", f"chunk refused: {error}")
+        except StoreError as error:
+            owner = self._installer if self._downloads.owner == installer.OWNER else self._recuts
+            owner.fail(str(error))
+            return
+        self._downloads.ask_missing(now_s)
+        if self._downloads.done or not index:
+            self._installer.poll()
+            self._stale = True
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def _tick(self, now_s: float) -> None:
+        self._worker.tick(now_s)
+        self._downloads.ask_missing(now_s)
+        self._installer.poll()
+        report = now_s >= self._next_report_s
+        readings = read_all(self._sensors) if report else self._read(TICK_SENSORS)
+        if report:
+            self._next_report_s = now_s + self._config.report_s
+            try:
+                self._reporter.sample(
+                    now_s, self._worker.rung, self._worker.requests, self._worker.failed_requests, readings
+                )
+                self._reporter.send_held(now_s)
+                self._setup.clock.keep()
+            except StoreError as error:
+                self._announce("fault", str(error))
+        if self._ladder.expire(now_s):
+            self._stale = True
+        self._settle(now_s, readings)
+
+    def _settle(self, now_s: float, readings: dict[str, Any] | None = None) -> None:
+        """Bring what is served and reported in line with what is installed."""
+        decide = readings is not None
+        if self._stale:
+            self._stale = False
+            decide = self._ladder.refresh(now_s) or decide
+            self._recuts.step(self._ladder.ladder, free=not self._installer.state.busy)
+            if not (self._installer.state.busy or self._recuts.busy or self._helpers.busy):
+                self._ladder.collect()
+        if decide:
+            self._decide(now_s, readings if readings is not None else self._read(TICK_SENSORS))
+        if self._unreported or self._downloads.owner:
+            self._unreported = False
+            self._reporter.report_shadow(self._reported())
+
+    def _decide(self, now_s: float, readings: dict[str, Any]) -> None:
+        keeper = self._ladder
+        if keeper.changed:
+            digest = keeper.ladder.manifest_sha256 if keeper.ladder else ""
+            self._governing.take_ladder(keeper.ladder, self._measurements.of(digest), keeper.banned)
+            keeper.changed = False
+        desired = self._shadow.desired
+        pin = desired.pin if desired else ""
+        sample = governor_sample(readings, self._setup.profile, now_s, self._rate.hz, pin)
+        decision = self._governing.decide(sample, desired.policy if desired else Policy())
+        if decision is None or keeper.ladder is None:
+            return
+        if decision.changed or decision.ask is not None:
+            asked = {"ask": encode(decision.ask).decode()} if decision.ask else {}
+            self._announce("decision", f"{decision.rung}: {decision.reason}", {**decision.evidence, **asked})
+        if decision.ask is not None:
+            self._ask_reprune(decision.ask, decision.rung, decision.reason)
+        self._worker.serve(keeper.ladder.load_request(keeper.ladder.entries[decision.rung], self._setup.profile))
+
+    def _read(self, names: frozenset[str]) -> dict[str, Any]:
+        wanted: list[Sensor] = [sensor for sensor in self._sensors if sensor.name in names]
+        return dict(read_all(wanted))
+
+    # --- to the host --------------------------------------------------------------------------------------------------
+
+    def _ask_reprune(self, constraints: Constraints, rung: str, reason: str) -> None:
+        if self._ladder.ladder is None:
+            return
+        digest = self._ladder.ladder.manifest_sha256
+        ask = AskReprune(
+            manifest_sha256=digest,
+            precision=self._governing.precision(rung),
+            constraints=constraints,
+            measurements=self._measurements.of(digest)[:64],
+            reason=reason[:2000],
+        )
+        self._link.publish(topics.ask(self._device, self._next_ask_id()), encode(ask))
+
+    def _ask_chunks(self, ask: AskChunks) -> None:
+        if self._link.connected:
+            self._link.publish(topics.ask(self._device, self._next_ask_id()), encode(ask))
+
+    def _next_ask_id(self) -> str:
+        self._asks += 1
+        return f"{self._boot}-{self._asks}"
+
+    def _birth(self) -> Any:
+        config, profile = self._config, self._setup.profile
+        return birth_message(
+            device=config.device,
+            boot=self._boot,
+            agent_version=secateur_agent.__version__,
+            profile=profile.name,
+            trust_root_version=self._setup.trust_root.version,
+            public_key=self._setup.public_key,
+            runtime=(profile.runtime.name, runtime_version(profile.runtime.name)),
+            simulated=config.simulated,
+        )
+
+    def _reported(self) -> Reported:
+        state, desired, ladder = self._installer.state, self._shadow.desired, self._ladder.ladder
+        have, total = self._downloads.progress
+        digest = state.committed.manifest_sha256 if state.committed else ""
+        return Reported(
+            version=self._shadow.version,
+            boot=self._boot,
+            install=state.step,
+            model=ladder.manifest.name if ladder else "",
+            manifest_sha256=digest,
+            rung=self._worker.rung,
+            rungs=tuple(ladder.entries) if ladder else (),
+            pin=desired.pin if desired else "",
+            measurements=self._measurements.of(digest),
+            endpoint=self._endpoint,
+            providers=self._worker.loaded.providers if self._worker.loaded else (),
+            download_have=have,
+            download_total=total,
+            fault=state.fault[:2000],
+        )
+
+    def _diagnosis(self) -> dict[str, Any]:
+        disk = os.statvfs(self._setup.state_path)
+        unavailable = {k: r.note for k, r in read_all(self._sensors).items() if r.value is None}
+        return {
+            "agent_version": secateur_agent.__version__,
+            "install": self._installer.state.step,
+            "fault": self._installer.state.fault,
+            "failures": {f.manifest_sha256[:12]: f.reason for f in self._installer.state.failures},
+            "rung": self._worker.rung,
+            "banned": sorted(self._ladder.banned),
+            "worker_pid": self._worker.pid,
+            "held_samples": self._outbox.held(),
+            "dropped_samples": self._outbox.dropped,
+            "disk_free_mb": round(disk.f_bavail * disk.f_frsize / 2**20),
+            "sensors_unavailable": unavailable,
+        }
+
+    # --- small things that parts call ---------------------------------------------------------------------------------
+
+    def _announce(self, kind: str, text: str, evidence: dict[str, Any] | None = None) -> None:
+        self._reporter.event(as_event_kind(kind), text, evidence)
+        self._unreported = True
+
+    def _changed(self) -> None:
+        """What may be served has changed; an install step is reported at once, for the host waits for it."""
+        self._stale = self._unreported = True
+        self._reporter.report_shadow(self._reported())
+
+    def _ask_restart(self) -> None:
+        self._ending = "restart"
+
+    def _safely(self, step: Any, *arguments: Any) -> None:
+        """One event that cannot be handled must not end the agent: what is served goes on being served."""
+        try:
+            step(*arguments)
+        except Exception as error:
+            where = error.__traceback__
+            while where is not None and where.tb_next is not None:
+                where = where.tb_next
+            line = f"{os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno}" if where else "?"
+            self._announce("fault", f"internal error, the event is dropped: {type(error).__name__}: {error} ({line})")

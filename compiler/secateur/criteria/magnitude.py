@@ -1,0 +1,35 @@
+"""Magnitude: a channel is worth the norm of the filters that make it.
+
+Li, Kadav, Durdanovic, Samet, Graf: Pruning Filters for Efficient ConvNets, ICLR 2017 (L1); the L2 norm is the usual variant.
+A channel that several layers make (a residual stream) has the mean of its norms, each layer's divided by that layer's mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.criteria.registry import Scores, criterion
+from secateur.ir import ChannelGroup, Groups, Network
+
+
+def _norms(network: Network, group: ChannelGroup, order: int) -> NDArray[np.float64]:
+    total = np.zeros(group.size)
+    for (name, axis), members in group.members.items():
+        if name.startswith("weight:") and axis == 0:
+            weight = np.abs(network.weights[name.removeprefix("weight:")].astype(np.float64))
+            rows = (weight**order).reshape(len(weight), -1).sum(1)[members].sum(1) ** (1 / order)
+            total += rows / max(rows.mean(), 1e-30)
+    return total
+
+
+@criterion("magnitude-l2")
+def magnitude_l2(network: Network, groups: Groups) -> Scores:
+    """L2 norm of the filters."""
+    return {group.id: _norms(network, group, 2) for group in groups.groups}
+
+
+@criterion("magnitude-l1")
+def magnitude_l1(network: Network, groups: Groups) -> Scores:
+    """L1 norm of the filters."""
+    return {group.id: _norms(network, group, 1) for group in groups.groups}

@@ -1,0 +1,49 @@
+"""A rung as a float32 ONNX file: the shared weight as it is, then its private scale and shift.
+
+ONNX Runtime folds both into the convolution when it builds a session, so that they cost nothing at run time.
+"""
+
+from __future__ import annotations
+
+from secateur.export.onnx_writer import OnnxWriter
+from secateur.export.operators import channel_shape, conv_attributes, write_operator
+from secateur.export.program import BaseSlice, Program
+from secateur.ir import Network
+from secateur.ir.network import Array
+
+import numpy as np
+
+Index = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def export_fp32(network: Network, base: dict[str, Array], index: Index) -> Program:
+    """Write a rung.
+
+    Args:
+        network: the cut network with the rung's tables.
+        base: weight → the full, sorted float32 tensor.
+        index: weight → kept rows and columns.
+    """
+    writer = OnnxWriter()
+    names = {name: name for name in network.inputs}
+    for node in network.nodes:
+        inputs = [names[name] for name in node.inputs]
+        output = node.output if node.output in network.outputs else ""
+        if node.op in ("Conv", "Linear"):
+            weight = node.attrs["weight"]
+            matrix = node.op == "Linear" and len(network.shapes[node.inputs[0]]) > 2
+            piece = BaseSlice(weight, index[weight], base[weight].shape, (1, 0) if matrix else (), 4)
+            inputs.append(writer.initializer(piece, piece.shape, 1))
+            if node.op == "Conv":
+                names[node.output] = writer.node("Conv", inputs, output, group=node.attrs["groups"], **conv_attributes(node))
+            elif matrix:
+                names[node.output] = writer.node("MatMul", inputs, output)
+            else:
+                names[node.output] = writer.node("Gemm", inputs, output, transB=1)
+        elif node.op == "Affine":
+            table, shape = network.tables[node.attrs["table"]], channel_shape(network, node)
+            scaled = writer.node("Mul", [*inputs, writer.vector(table.scale.astype("<f4"), shape)])
+            names[node.output] = writer.node("Add", [scaled, writer.vector(table.shift.astype("<f4"), shape)], output)
+        else:
+            names[node.output] = write_operator(writer, network, node, inputs, output)
+    return writer.program(network.inputs, network.outputs)

@@ -1,0 +1,159 @@
+"""A file under construction, as pieces: literal bytes, integers, slices of the base, private vectors.
+
+The pieces give both the file's bytes and the recipe that writes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur_agent.bundle import recipe as rc
+from secateur_agent.bundle.materialise import Base, varint, write_pieces
+
+_DTYPES = {"<f4": "f32", "|i1": "i8", "|u1": "u8", "<i4": "i32", "<i8": "i64"}
+
+
+@dataclass(frozen=True)
+class Integer:
+    """An integer written as a varint, which may differ between rungs."""
+
+    value: int
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        return len(varint(self.value))
+
+
+@dataclass(frozen=True)
+class BaseSlice:
+    """Kept rows and columns of a base tensor, axes permuted afterwards."""
+
+    tensor: str
+    index: tuple[NDArray[np.int64], ...]
+    full: tuple[int, ...]
+    axes: tuple[int, ...]
+    item_bytes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape after the permutation."""
+        sizes = [len(i) for i in self.index] + list(self.full[len(self.index) :])
+        return tuple(sizes[axis] for axis in self.axes) if self.axes else tuple(sizes)
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.item_bytes
+
+    @property
+    def ranges(self) -> rc.Ranges:
+        """Per axis the flat list of ranges; empty where the whole axis is kept."""
+        kept = [_ranges(index, size) for index, size in zip(self.index, self.full)]
+        return tuple(kept) + ((),) * (len(self.full) - len(kept))
+
+
+@dataclass(frozen=True, eq=False)
+class PrivateVector:
+    """Values of this rung alone."""
+
+    values: NDArray[np.generic]
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        return self.values.nbytes
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledVector:
+    """Another vector, written before, times a scalar in float32."""
+
+    vector: PrivateVector
+    factor: float
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        return self.vector.size
+
+
+Piece = bytes | Integer | BaseSlice | PrivateVector | ScaledVector
+
+
+def size_of(pieces: Iterable[Piece]) -> int:
+    """Return the bytes that pieces take."""
+    return sum(len(piece) if isinstance(piece, bytes) else piece.size for piece in pieces)
+
+
+def _ranges(index: NDArray[np.int64], size: int) -> tuple[int, ...]:
+    if len(index) == size:
+        return ()
+    breaks = np.flatnonzero(np.diff(index) != 1)
+    starts = [0, *(breaks + 1)]
+    stops = [*(breaks + 1), len(index)]
+    return tuple(int(v) for a, b in zip(starts, stops) for v in (index[a], index[b - 1] + 1))
+
+
+@dataclass
+class Program:
+    """A complete file as pieces."""
+
+    pieces: Sequence[Piece]
+
+    def recipe(self, base: Base) -> tuple[rc.Recipe, bytes]:
+        """Return the recipe with its own program, and the file that it writes.
+
+        Args:
+            base: base tensors by name.
+        """
+        ops: list[rc.Op] = []
+        literals, vectors = bytearray(), bytearray()
+        ints: list[int] = []
+        slices: list[rc.Ranges] = []
+        numbers: dict[int, int] = {}
+        for piece in self.pieces:
+            if isinstance(piece, bytes):
+                literals += piece
+                before = ops.pop().length if ops and isinstance(ops[-1], rc.Literal) else 0
+                ops.append(rc.Literal(before + len(piece)))
+            elif isinstance(piece, Integer):
+                ops.append(rc.Varint())
+                ints.append(piece.value)
+            elif isinstance(piece, BaseSlice):
+                ops.append(rc.Slice(piece.tensor, piece.axes))
+                slices.append(piece.ranges)
+            elif isinstance(piece, PrivateVector):
+                numbers[id(piece)] = len(numbers)
+                ops.append(rc.Vector(_DTYPES[piece.values.dtype.str]))
+                ints.append(piece.values.size)
+                vectors += piece.values.tobytes()
+            else:
+                ops.append(rc.Product(numbers[id(piece.vector)]))
+                vectors += np.asarray(piece.factor, "<f4").tobytes()
+        size = size_of(self.pieces)
+        draft = rc.Recipe(
+            1, bytes(32), size, b"", tuple(ops), bytes(literals), tuple(ints), tuple(slices), bytes(vectors)
+        )
+        data = b"".join(write_pieces(draft, base, "rung"))
+        return msgspec.structs.replace(draft, sha256=hashlib.sha256(data).digest()), data
+
+
+def child_of(recipe: rc.Recipe, parent: rc.Recipe, parent_sha256: bytes) -> rc.Recipe | None:
+    """Return ``recipe`` without the program that it shares with ``parent``, or None if they differ in it.
+
+    Args:
+        recipe: with its own program.
+        parent: with its own program.
+        parent_sha256: digest of the parent's file.
+    """
+    if recipe.ops != parent.ops or recipe.literals != parent.literals:
+        return None
+    return msgspec.structs.replace(recipe, parent=parent_sha256, ops=(), literals=b"")
+

@@ -1,0 +1,76 @@
+"""Quantization parameters of activations: int8, asymmetric, one scale and zero point per tensor and rung."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from secateur.ir import Network
+from secateur.twin import fixed_values, run
+
+Ranges = dict[str, tuple[float, float]]
+"""Tensor → smallest and largest value seen."""
+
+SAME_PARAMETERS = ("MaxPool", "Flatten", "Transpose", "Slice", "Pad")
+"""Operators that only move values: their output has the parameters of their input."""
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class ActivationParameters:
+    """``value = scale · (q − zero_point)`` with int8 q."""
+
+    scale: float
+    zero_point: int
+
+
+def measure_ranges(network: Network, inputs: NDArray[np.float32]) -> Ranges:
+    """Measure the range of every tensor of a rung on calibration inputs (minimum and maximum).
+
+    Args:
+        network: the cut network with the rung's tables.
+        inputs: (samples, …).
+    """
+    ranges: Ranges = {}
+
+    def observe(name: str, value: Tensor) -> None:
+        low, high = float(value.min()), float(value.max())
+        before = ranges.get(name, (low, high))
+        ranges[name] = (min(before[0], low), max(before[1], high))
+
+    name = next(iter(network.inputs))
+    values = fixed_values(network)
+    with torch.no_grad():
+        for start in range(0, len(inputs), _BATCH):
+            run(network, {name: torch.from_numpy(inputs[start : start + _BATCH])}, values, on_tensor=observe)
+    return ranges
+
+
+def parameters(network: Network, ranges: Mapping[str, tuple[float, float]]) -> dict[str, ActivationParameters]:
+    """Return the parameters of every tensor; those that operators only move values between have the same.
+
+    Args:
+        network: the rung.
+        ranges: from `measure_ranges`.
+    """
+    owner = {name: name for name in ranges}
+    for node in network.nodes:
+        if node.op in SAME_PARAMETERS:
+            owner[node.output] = owner[node.inputs[0]]
+    joined: Ranges = {}
+    for name, (low, high) in ranges.items():
+        before = joined.get(owner[name], (0.0, 0.0))
+        joined[owner[name]] = (min(before[0], low), max(before[1], high))
+    return {name: _parameters(*joined[owner[name]]) for name in ranges}
+
+
+def _parameters(low: float, high: float) -> ActivationParameters:
+    scale = float(np.float32(max(high - low, 1e-8) / 255))
+    zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
+    return ActivationParameters(scale, zero_point)

@@ -1,0 +1,91 @@
+"""What a network costs at given keep-counts, without cutting it: work and memory traffic of each operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from secateur.ir import Groups, Network, Node
+from secateur.ir.groups import Keep
+
+FUSED = ("Affine", "Relu", "Clip", "Flatten")
+"""Operators that the runtime fuses into the one before, or that move nothing."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One operator: multiply-accumulates, elements of weights, elements read and written, and its widths."""
+
+    macs: int
+    weight_elements: int
+    activation_elements: int
+    channels_in: int
+    channels_out: int
+
+
+class Costs:
+    """Costs of the operators of a network, computed from its shapes; what keep-counts do not touch is cached."""
+
+    def __init__(self, network: Network, groups: Groups) -> None:
+        self.network = network
+        self._groups = groups
+        self._nodes = [node for node in network.nodes if node.op not in FUSED]
+        self._cache: dict[tuple[object, ...], Cost] = {}
+        self._touching: dict[str, list[str]] = {}
+        for group in groups.groups:
+            for name, axis in group.members:
+                self._touching.setdefault(name, []).append(group.id)
+                del axis
+
+    def of(self, keep: Keep) -> list[Cost]:
+        """Return the cost of each operator that the runtime executes, batch 1."""
+        return [self._node(index, node, keep) for index, node in enumerate(self._nodes)]
+
+    def macs(self, keep: Keep) -> int:
+        """Return the multiply-accumulates of one inference."""
+        return sum(cost.macs for cost in self.of(keep))
+
+    def params(self, keep: Keep) -> int:
+        """Return the number of shared weights and private values."""
+        tables = sum(2 * self._width(f"table:{n}", 0, t.scale.size, keep) for n, t in self.network.tables.items())
+        return sum(cost.weight_elements for cost in self.of(keep)) + tables
+
+    def peak_activation_elements(self, keep: Keep) -> int:
+        """Return the most elements that tensors alive at the same time hold, batch 1."""
+        return max(cost.activation_elements for cost in self.of(keep))
+
+    def _node(self, index: int, node: Node, keep: Keep) -> Cost:
+        names = {f"tensor:{name}" for name in (*node.inputs, node.output)}
+        touching = sorted({group for name in names for group in self._touching.get(name, ())})
+        key = (index, *(keep[group] for group in touching))
+        if key not in self._cache:
+            self._cache[key] = self._compute(node, keep)
+        return self._cache[key]
+
+    def _compute(self, node: Node, keep: Keep) -> Cost:
+        out = self._shape(node.output, keep)
+        ins = [self._shape(name, keep) for name in node.inputs]
+        activations = int(sum(np.prod(shape) for shape in (*ins, out)))
+        axis = -1 if node.op == "Linear" else 0
+        channels = (ins[0][axis], out[axis])
+        if "weight" not in node.attrs:
+            return Cost(0, 0, activations, *channels)
+        name = node.attrs["weight"]
+        full = self.network.weights[name].shape
+        rows = self._width(f"weight:{name}", 0, full[0], keep)
+        columns = self._width(f"weight:{name}", 1, full[1], keep)
+        weight = rows * columns * int(np.prod(full[2:], dtype=np.int64))
+        positions = int(np.prod(out)) // channels[1]
+        return Cost(weight * positions, weight, activations, *channels)
+
+    def _shape(self, tensor: str, keep: Keep) -> tuple[int, ...]:
+        shape = self.network.shapes[tensor]
+        return tuple(self._width(f"tensor:{tensor}", axis, size, keep) for axis, size in enumerate(shape[1:], start=1))
+
+    def _width(self, name: str, axis: int, size: int, keep: Keep) -> int:
+        for group in self._groups.groups:
+            members = group.members.get((name, axis))
+            if members is not None:
+                size -= members.shape[1] * (group.size - keep[group.id])
+        return size

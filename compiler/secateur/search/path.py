@@ -1,0 +1,85 @@
+"""From the full network to the smallest, one step of one group at a time: the cheapest loss of importance per time saved.
+
+Every point of the path is nested in the one before, so that any choice of points is a ladder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.ir import Groups
+from secateur.ir.groups import Keep
+
+
+@dataclass(frozen=True)
+class Step:
+    """A point of the path: keep-counts and their latency."""
+
+    keep: dict[str, int]
+    latency_ms: float
+
+
+def shrink_path(
+    groups: Groups,
+    scores: Mapping[str, NDArray[np.float64]],
+    latency_ms: Callable[[Keep], float],
+    grid: int,
+    smallest_share: float = 0.125,
+) -> list[Step]:
+    """Walk from the full network to the smallest.
+
+    Args:
+        groups: channel groups, sorted by importance.
+        scores: group id → importance per channel in that order.
+        latency_ms: the latency of given keep-counts.
+        grid: keep-counts are multiples of this, or the full size.
+        smallest_share: of each group's channels at least this share is kept, and at least one grid step.
+
+    Returns:
+        The path, from the full network on; latency falls strictly.
+    """
+    options = {g.id: _options(g.size, grid, smallest_share) for g in groups.groups}
+    loss = {g.id: _loss(scores[g.id], _makers(g.members)) for g in groups.groups}
+    keep = groups.full()
+    path = [Step(dict(keep), latency_ms(keep))]
+    while True:
+        best: tuple[float, str, int, float] | None = None
+        for group in groups.groups:
+            smaller = [k for k in options[group.id] if k < keep[group.id]]
+            if not smaller:
+                continue
+            trial = {**keep, group.id: smaller[-1]}
+            latency = latency_ms(trial)
+            saved = path[-1].latency_ms - latency
+            if saved <= 0:
+                continue
+            rate = (loss[group.id][smaller[-1]] - loss[group.id][keep[group.id]]) / saved
+            if best is None or rate < best[0]:
+                best = (rate, group.id, smaller[-1], latency)
+        if best is None:
+            return path
+        keep = {**keep, best[1]: best[2]}
+        path.append(Step(dict(keep), best[3]))
+
+
+def _options(size: int, grid: int, smallest_share: float) -> list[int]:
+    least = max(1, int(np.ceil(size * smallest_share)))
+    multiples = [k for k in range(grid, size, grid) if k >= least]
+    if not multiples and size > 1:
+        multiples = [k for k in (size // 2,) if k >= least]
+    return [*multiples, size]
+
+
+def _makers(members: Mapping[tuple[str, int], object]) -> int:
+    return sum(1 for name, axis in members if name.startswith("weight:") and axis == 0)
+
+
+def _loss(scores: NDArray[np.float64], makers: int) -> NDArray[np.float64]:
+    """Loss of keeping k channels, for k = 0 … n: −log of the share of squared importance kept, once per layer."""
+    energy = np.concatenate([[0.0], np.cumsum(np.asarray(scores, np.float64) ** 2 + 1e-12)])
+    with np.errstate(divide="ignore"):
+        return -np.log(energy / energy[-1]) * makers

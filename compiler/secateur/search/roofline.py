@@ -1,0 +1,59 @@
+"""A roofline estimate of latency, memory and energy from a device profile.
+
+Williams, Waterman, Patterson: Roofline, CACM 2009: an operator takes the longer of its arithmetic at peak rate and its memory
+traffic at peak bandwidth; here plus a fixed cost. It is an estimate, and everything made from it says ``roofline``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secateur.ir.groups import Keep
+from secateur.search.cost import Cost, Costs
+from secateur_profiles import Profile
+
+SOURCE = "roofline"
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Estimates for one device profile and precision."""
+
+    profile: Profile
+    precision: str
+
+    @property
+    def bytes_per_element(self) -> int:
+        """Bytes of a weight or activation."""
+        return {"fp32": 4, "fp16": 2}.get(self.precision, 1)
+
+    def operator_ms(self, cost: Cost) -> float:
+        """Estimate one operator; its output channels are rounded up to the profile's grid, as kernels do."""
+        cpu, grid = self.profile.cpu, self.profile.grid.channels
+        rate = cpu.int8_macs_per_cycle if self.precision == "int8" else cpu.fp32_macs_per_cycle
+        padded = -(-cost.channels_out // grid) * grid / max(1, cost.channels_out)
+        threads = min(self.profile.runtime.threads, cpu.cores)
+        arithmetic_ms = cost.macs * padded / (rate * threads * cpu.clock_mhz * 1e3)
+        traffic = (cost.weight_elements + cost.activation_elements) * self.bytes_per_element
+        memory_ms = traffic / (cpu.memory_bandwidth_gb_s * 1e6)
+        return max(arithmetic_ms, memory_ms) + cpu.op_overhead_us / 1e3
+
+    def latency_ms(self, costs: Costs, keep: Keep) -> float:
+        """Estimate one inference, batch 1, with the profile's threads."""
+        return sum(self.operator_ms(cost) for cost in costs.of(keep))
+
+    def memory_mb(self, costs: Costs, keep: Keep) -> float:
+        """Estimate the peak memory of a fresh worker: the bare runtime, the weights twice (file and prepacked), activations."""
+        weights = 2 * costs.params(keep) * self.bytes_per_element
+        activations = 2 * costs.peak_activation_elements(keep) * self.bytes_per_element
+        return self.profile.memory.runtime_base_mb + (weights + activations) / 2**20
+
+    def energy_mj(self, latency_ms: float) -> float:
+        """Estimate the energy of one inference above idle: busy cores' share of the board's range × latency."""
+        power, cpu = self.profile.power, self.profile.cpu
+        share = min(1.0, self.profile.runtime.threads / cpu.cores)
+        return (power.active_mw - power.idle_mw) * share * latency_ms / 1e3
+
+    def size_kb(self, costs: Costs, keep: Keep) -> float:
+        """Estimate the model file."""
+        return (costs.params(keep) * self.bytes_per_element + 40 * len(costs.network.nodes)) / 1024

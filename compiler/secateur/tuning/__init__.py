@@ -1,0 +1,6 @@
+"""Repairs what was cut: recalibration of private tables, and sandwich distillation of the shared weights."""
+
+from secateur.tuning.recalibration import Statistics, measure_statistics, recalibrate
+from secateur.tuning.sandwich import SandwichSettings, Subnetwork, distil, fold_statistics
+
+__all__ = ["SandwichSettings", "Statistics", "Subnetwork", "distil", "fold_statistics", "measure_statistics", "recalibrate"]

@@ -1,0 +1,145 @@
+"""Recalibration: give every channel of a cut network the mean and deviation that it has in the full one.
+
+For a convolution with batch norm this is batch-norm recalibration (Li et al., EagleEye, ECCV 2020); it needs no labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from secateur.ir import Network, Node, Table
+from secateur.twin import Values, fixed_values, run
+from secateur.twin.execute import channel_view
+
+BATCH = 256
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation per channel of what an ``Affine`` node gives, float64, shape (channels,)."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
+class _Moments:
+    """First and second moments per channel, summed over batches."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list[Tensor]] = {}
+        self._count: dict[str, int] = {}
+
+    def add(self, table: str, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+        """Add a batch; return its own mean and deviation."""
+        flat = x.transpose(0, axis).reshape(x.shape[axis], -1).double()
+        mean, square = flat.mean(1), (flat**2).mean(1)
+        sums = self._sums.setdefault(table, [torch.zeros_like(mean), torch.zeros_like(square)])
+        sums[0] += mean * flat.shape[1]
+        sums[1] += square * flat.shape[1]
+        self._count[table] = self._count.get(table, 0) + flat.shape[1]
+        return mean, (square - mean**2).clamp_min(0).sqrt()
+
+    def statistics(self) -> dict[str, Statistics]:
+        found = {}
+        for table, (first, second) in self._sums.items():
+            mean = first / self._count[table]
+            deviation = (second / self._count[table] - mean**2).clamp_min(0).sqrt()
+            found[table] = Statistics(mean.numpy(), deviation.numpy())
+        return found
+
+
+def _batches(inputs: NDArray[np.float32]) -> list[Tensor]:
+    return [torch.from_numpy(np.ascontiguousarray(part)) for part in np.array_split(inputs, -(-len(inputs) // BATCH))]
+
+
+def measure_statistics(network: Network, inputs: NDArray[np.float32]) -> dict[str, Statistics]:
+    """Measure what every ``Affine`` node of the full network gives.
+
+    Args:
+        network: the full network.
+        inputs: calibration inputs, (samples, …); no labels needed.
+
+    Returns:
+        Table → statistics of the node's output.
+    """
+    moments = _Moments()
+    nodes = {node.output: node for node in network.nodes if node.op == "Affine"}
+
+    def observe(name: str, value: Tensor) -> None:
+        if name in nodes:
+            moments.add(nodes[name].attrs["table"], value, nodes[name].attrs["axis"])
+
+    name = next(iter(network.inputs))
+    values = fixed_values(network)
+    with torch.no_grad():
+        for batch in _batches(inputs):
+            run(network, {name: batch}, values, on_tensor=observe)
+    return moments.statistics()
+
+
+class _Recalibrating:
+    """Values of a cut network that normalise each batch to the target statistics and remember what they normalised."""
+
+    def __init__(self, weights: Values, targets: Mapping[str, Statistics], tables: Mapping[str, Table]) -> None:
+        self._weights = weights
+        self._targets = targets
+        self._tables = tables
+        self.moments = _Moments()
+
+    def weight(self, name: str) -> Tensor:
+        return self._weights.weight(name)
+
+    def affine(self, node: Node, x: Tensor) -> Tensor:
+        table, axis = node.attrs["table"], node.attrs["axis"]
+        mean, deviation = self.moments.add(table, x, axis)
+        found = fold(Statistics(mean.numpy(), deviation.numpy()), self._targets[table], self._tables[table])
+        scale, shift = torch.from_numpy(found.scale), torch.from_numpy(found.shift)
+        return x * channel_view(scale, axis, x.ndim) + channel_view(shift, axis, x.ndim)
+
+
+def fold(before: Statistics, target: Statistics, fallback: Table) -> Table:
+    """Return the table that brings channels with statistics ``before`` to ``target``; a dead channel keeps its scale."""
+    alive = (before.deviation > _FLOOR) & (target.deviation > _FLOOR * 1e-2)
+    scale = np.where(alive, target.deviation / np.maximum(before.deviation, _FLOOR), np.abs(fallback.scale))
+    shift = target.mean - scale * before.mean
+    return Table(scale.astype(np.float32), shift.astype(np.float32))
+
+
+def recalibrate(
+    network: Network, targets: Mapping[str, Statistics], inputs: NDArray[np.float32], keep_output: bool = True
+) -> dict[str, Table]:
+    """Recalibrate a cut network.
+
+    Args:
+        network: the cut network; its tables are what dead channels fall back to.
+        targets: table → statistics that its node's output should have, cut to the network's channels.
+        inputs: calibration inputs, (samples, …).
+        keep_output: leave the table of the network's output as it is.
+
+    Returns:
+        Table → new private values.
+    """
+    skip = {node.attrs["table"] for node in network.nodes if keep_output and node.output in network.outputs and node.op == "Affine"}
+    weights = fixed_values(network)
+    values = _Recalibrating(weights, targets, network.tables)
+    name = next(iter(network.inputs))
+
+    class _Both:
+        def weight(self, key: str) -> Tensor:
+            return values.weight(key)
+
+        def affine(self, node: Node, x: Tensor) -> Tensor:
+            return (weights if node.attrs["table"] in skip else values).affine(node, x)
+
+    with torch.no_grad():
+        for batch in _batches(inputs):
+            run(network, {name: batch}, _Both())
+    found = {table: fold(s, targets[table], network.tables[table]) for table, s in values.moments.statistics().items()}
+    return {**network.tables, **found}

@@ -1,0 +1,210 @@
+"""Sandwich distillation: one set of shared weights, trained so that every subnetwork cut from it follows the original.
+
+Yu, Huang: Universally Slimmable Networks, ICCV 2019 (the sandwich rule: largest, smallest and random widths in each step);
+Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015. Every subnetwork has private scales and shifts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from secateur.ir import Network, Node, Table
+from secateur.tuning.recalibration import Statistics, recalibrate
+from secateur.twin import fixed_values, run
+from secateur.twin.execute import channel_view
+
+Index = NDArray[np.int64]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class SandwichSettings:
+    """How long and how hard to tune.
+
+    Attributes:
+        steps: optimiser steps; each trains up to ``widths`` subnetworks, and counts as that many subnetwork steps.
+        widths: subnetworks trained in one step: largest, smallest, the rest at random.
+    """
+
+    steps: int = 300
+    widths: int = 4
+    batch: int = 128
+    learning_rate: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    temperature: float = 4.0
+    seed: int = 0
+
+
+@dataclass
+class Subnetwork:
+    """A network cut from the shared weights, while it is tuned.
+
+    Attributes:
+        network: the cut network: its nodes say how to run it, its tables are where dead channels and the output begin.
+        index: weight → kept rows and columns.
+        targets: table → statistics at which its private values begin.
+    """
+
+    network: Network
+    index: Mapping[str, tuple[Index, Index]]
+    targets: Mapping[str, Statistics]
+
+
+class _Private(nn.Module):
+    """Private gains and offsets of one subnetwork; normalises by batch statistics except at the output."""
+
+    def __init__(self, subnetwork: Subnetwork, shared: Mapping[str, nn.Parameter]) -> None:
+        super().__init__()
+        network = subnetwork.network
+        self.network = network
+        self._shared = shared
+        self._index = {
+            name: (_as_index(rows, shared[name].shape[0]), _as_index(columns, shared[name].shape[1]))
+            for name, (rows, columns) in subnetwork.index.items()
+        }
+        self.plain = {n.attrs["table"] for n in network.nodes if n.op == "Affine" and n.output in network.outputs}
+        self.gain, self.offset = nn.ParameterDict(), nn.ParameterDict()
+        for name, table in network.tables.items():
+            target = subnetwork.targets[name]
+            gain, offset = (table.scale, table.shift) if name in self.plain else (target.deviation, target.mean)
+            self.gain[name] = nn.Parameter(torch.tensor(gain, dtype=torch.float32))
+            self.offset[name] = nn.Parameter(torch.tensor(offset, dtype=torch.float32))
+
+    def weight(self, name: str) -> Tensor:
+        rows, columns = self._index[name]
+        value: Tensor = self._shared[name]
+        value = value if rows is None else value.index_select(0, rows)
+        return value if columns is None else value.index_select(1, columns)
+
+    def affine(self, node: Node, x: Tensor) -> Tensor:
+        table, axis = node.attrs["table"], node.attrs["axis"]
+        gain, offset = self.gain[table], self.offset[table]
+        if table in self.plain:
+            return x * channel_view(gain, axis, x.ndim) + channel_view(offset, axis, x.ndim)
+        y = F.batch_norm(x.transpose(1, axis), None, None, gain, offset, training=True, eps=1e-5)
+        return y.transpose(1, axis)
+
+    def keep_signs(self) -> None:
+        """Gains stay non-negative, so that no sign of a weight depends on the rung."""
+        with torch.no_grad():
+            for gain in self.gain.values():
+                gain.clamp_(min=0.0)
+
+
+def _as_index(kept: Index, size: int) -> Tensor | None:
+    return None if len(kept) == size else torch.from_numpy(kept)
+
+
+def distil(
+    original: Network,
+    subnetworks: list[Subnetwork],
+    inputs: NDArray[np.float32],
+    settings: SandwichSettings,
+    targets: NDArray[np.generic] | None = None,
+    loss: Loss | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> tuple[dict[str, NDArray[np.float32]], list[dict[str, Table]]]:
+    """Tune the shared weights and every subnetwork's private values.
+
+    Args:
+        original: the full network, sorted; the teacher, and where the shared weights begin.
+        subnetworks: largest first, smallest last.
+        inputs: training inputs, (samples, …).
+        settings: how long and how hard.
+        targets: labels, if the task's own loss is to be added.
+        loss: the task's own loss.
+        on_step: called after each step with its number and loss.
+
+    Returns:
+        The shared weights, and for each subnetwork its tables: *gains and offsets of normalised channels*, to be folded by
+        `fold_statistics` on calibration data.
+    """
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    shared = {name: nn.Parameter(torch.tensor(weight)) for name, weight in original.weights.items()}
+    students = [_Private(subnetwork, shared) for subnetwork in subnetworks]
+    private = [parameter for student in students for parameter in student.parameters()]
+    optimiser = torch.optim.SGD(
+        [{"params": list(shared.values()), "weight_decay": settings.weight_decay}, {"params": private, "weight_decay": 0.0}],
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=True,
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+    teacher, name = fixed_values(original), next(iter(original.inputs))
+    batches = _endless_batches(len(inputs), settings.batch, rng)
+    for step in range(settings.steps):
+        chosen = next(batches)
+        x = torch.from_numpy(inputs[chosen])
+        y = None if targets is None else torch.from_numpy(np.asarray(targets)[chosen])
+        with torch.no_grad():
+            expected = run(original, {name: x}, teacher)
+        optimiser.zero_grad(set_to_none=True)
+        total = 0.0
+        for index in _sandwich(len(students), settings.widths, rng):
+            student = students[index]
+            got = run(student.network, {name: x}, student)
+            value = sum((_distance(got[key], expected[key], settings.temperature) for key in expected), torch.zeros(()))
+            if loss is not None and y is not None:
+                value = value + loss(next(iter(got.values())), y)
+            value.backward()  # type: ignore[no-untyped-call]
+            total += float(value.detach())
+        nn.utils.clip_grad_norm_([*shared.values(), *private], 10.0)
+        optimiser.step()
+        schedule.step()
+        for student in students:
+            student.keep_signs()
+        if on_step is not None:
+            on_step(step + 1, total)
+    weights = {key: parameter.detach().numpy().copy() for key, parameter in shared.items()}
+    tables = [
+        {key: Table(student.gain[key].detach().numpy().copy(), student.offset[key].detach().numpy().copy()) for key in student.gain}
+        for student in students
+    ]
+    return weights, tables
+
+
+def _endless_batches(count: int, batch: int, rng: np.random.Generator) -> Iterator[Index]:
+    while True:
+        order = rng.permutation(count)
+        for start in range(0, max(1, count - batch + 1), batch):
+            yield order[start : start + batch]
+
+
+def _sandwich(count: int, widths: int, rng: np.random.Generator) -> list[int]:
+    if count <= widths:
+        return list(range(count))
+    middle = rng.choice(np.arange(1, count - 1), widths - 2, replace=False)
+    return [0, *sorted(int(i) for i in middle), count - 1]
+
+
+def _distance(got: Tensor, expected: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of softened classes for (batch, classes); else mean squared error over the variance."""
+    if got.ndim == 2 and got.shape[1] > 1:
+        student = F.log_softmax(got / temperature, 1)
+        teacher = F.log_softmax(expected / temperature, 1)
+        return F.kl_div(student, teacher, log_target=True, reduction="batchmean") * temperature**2
+    return F.mse_loss(got, expected) / expected.var().clamp_min(1e-12)
+
+
+def fold_statistics(
+    network: Network, tables: Mapping[str, Table], inputs: NDArray[np.float32]
+) -> dict[str, Table]:
+    """Turn gains and offsets of normalised channels into the scales and shifts of ``y = scale · x + shift``.
+
+    Args:
+        network: the cut network with the tuned weights.
+        tables: gains and offsets from `distil`.
+        inputs: calibration inputs.
+    """
+    goals = {name: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for name, t in tables.items()}
+    return recalibrate(network.with_values(tables=tables), goals, inputs)
+
