@@ -19,22 +19,24 @@ def register(app: typer.Typer) -> None:
 
 
 def list_devices(as_json: JsonOption = False, state: StateOption = None, url: UrlOption = "") -> None:
-    """List all devices that ever introduced themselves, with what they run now."""
+    """List all devices, with what they run now."""
     with find_host(state, url) as host:
         devices = host.devices()
     if as_json:
         print_json(devices)
         return
-    columns = ("device", "profile", "state", "install", "model", "rung", "pin", "heard of", "fault")
-    rows = [
-        (d["device"], d["profile"], d["state"], d["install"], d["model"], d["rung"], d["pin"], ago(d["last_seen_s"]), d["fault"])
-        for d in devices
-    ]  # fmt: skip
-    print_table(columns, rows, "no device has introduced itself yet; start an agent with this broker's address")
+    names = ("device", "profile", "state", "install", "model", "rung", "pin")
+    rows = [(*(d[name] for name in names), ago(d["last_seen_s"]), d["fault"]) for d in devices]
+    print_table(
+        (*names, "heard of", "fault"), rows, "no device has introduced itself yet; start an agent with this broker's address"
+    )
 
 
 def show_device(device: DeviceArgument, as_json: JsonOption = False, state: StateOption = None, url: UrlOption = "") -> None:
-    """Show all that is known of one device: what it is, what it reports, what it should be, what was sent to it."""
+    """Show all that is known of one device.
+
+    What it is, what it reports, what it should be, and what was sent to it.
+    """
     with find_host(state, url) as host:
         found = host.device(device)
     if as_json:

@@ -54,11 +54,12 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
 
 
 def _usage(error: Exception) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
+        print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
+        return USAGE
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "") or "secateur"
     text = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
-    if not text:  # a group without a command: its help was printed
-        return USAGE
     _say(f"{text.rstrip('.')}; see '{command} --help'")
     return int(getattr(error, "exit_code", USAGE))
 

@@ -41,17 +41,18 @@ def show(
         print(found.root_path.read_text(), end="")
         return
     trust = found.root
-    rows = {role: {"keyids": sorted(trust.keys(role)), "private_key_here": role in found.signing} for role in ROLES}
+    rows = {role: (sorted(trust.keys(role)), role in found.signing) for role in ROLES}
     if as_json:
-        print_json({"folder": str(found.folder), "root": str(found.root_path), "version": trust.version, "roles": rows})
+        roles = {role: {"keyids": ids, "private_key_here": here} for role, (ids, here) in rows.items()}
+        print_json({"folder": str(found.folder), "root": str(found.root_path), "version": trust.version, "roles": roles})
         return
     print_fields(
         [
             ("keys", str(found.folder)),
             ("trust root for devices", f"{found.root_path} (version {trust.version})"),
             *(
-                (role, f"{', '.join(row['keyids'])} ({'private key here' if row['private_key_here'] else 'kept elsewhere'})")
-                for role, row in rows.items()
+                (role, f"{', '.join(ids)} ({'private key here' if here else 'kept elsewhere'})")
+                for role, (ids, here) in rows.items()
             ),
             ("note", trust.note),
         ]

@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 def push(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder.", show_default=False)],
     to: Annotated[list[str], typer.Option("--to", metavar="DEVICE", help="A device; may be repeated.", show_default=False)],
-    more: Annotated[list[str] | None, typer.Argument(metavar="[DEVICE]…", help="More devices.", show_default=False)] = None,
+    more: Annotated[list[str] | None, typer.Argument(metavar="DEVICE", help="More devices.", show_default=False)] = None,
     workspace: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="For re-pruning. Default: 'workspace' beside the bundle.", show_default=False),

@@ -61,18 +61,19 @@ def serve(
     ] = None,
     rate: Annotated[
         float,
-        typer.Option(metavar="MB_PER_S", help="Cap on model chunks, in MB (10^6 bytes) per second; 0 for none.", min=0),
+        typer.Option(metavar="MB_PER_S", help="Cap on model chunks; 0 for none.", min=0),
     ] = 20.0,
     gather: Annotated[
         str, typer.Option(metavar="TIME", help="How long a push waits for all its devices before it broadcasts.")
     ] = "5s",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
 ) -> None:
-    """Run the controller until Ctrl-C: telemetry store, desired shadows, model chunks, re-pruning, REST API.
+    """Run the controller until Ctrl-C.
 
-    The other commands talk to it; they find it through host.json in its state folder, which also holds the token of
-    the API. It may start before the broker, and may be killed at any time: what it acknowledged is on disk, and pushes
-    go on after the next start. Bundles are read from where they were pushed from, so leave them there.
+    It stores telemetry, publishes models, answers re-prune asks and offers a REST API. The other commands talk to it;
+    they find it through host.json in its state folder, which also holds the token of the API. It may start before the
+    broker, and may be killed at any time: what it acknowledged is on disk, and pushes go on after the next start.
+    Bundles are read from where they were pushed from, so leave them there.
 
     \b
     Example:

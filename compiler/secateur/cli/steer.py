@@ -35,7 +35,10 @@ def pin(
     state: StateOption = None,
     url: UrlOption = "",
 ) -> None:
-    """Keep a device on one rung, whatever its governor thinks; 'auto' gives the choice back."""
+    """Keep a device on one rung; 'auto' frees it again.
+
+    Its governor is not asked any more, whatever the battery or the temperature.
+    """
     with find_host(state, url) as host:
         version = host.pin(device, rung)
     if as_json:
@@ -47,15 +50,15 @@ def pin(
 def policy(
     device: DeviceArgument,
     latency: Annotated[
-        str | None, typer.Option(metavar="TIME|none", help="Median latency to stay below, such as 5ms.", show_default=False)
+        str | None, typer.Option(metavar="TIME|none", help="Median latency to stay below: 5ms.", show_default=False)
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option(metavar="SIZE|none", help="Memory of the worker to stay below, such as 120MB.", show_default=False),
+        typer.Option(metavar="SIZE|none", help="Worker memory to stay below: 120MB.", show_default=False),
     ] = None,
     horizon: Annotated[
         str | None,
-        typer.Option(metavar="TIME|none", help="How long the battery must last from now, such as 2h.", show_default=False),
+        typer.Option(metavar="TIME|none", help="The battery must last so long: 2h.", show_default=False),
     ] = None,
     reserve: Annotated[
         float | None,

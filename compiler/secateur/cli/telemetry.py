@@ -56,7 +56,10 @@ def events(
     state: StateOption = None,
     url: UrlOption = "",
 ) -> None:
-    """Print what happened to a device: the governor's decisions with reasons, installs, faults, refused messages."""
+    """Print what happened to a device, oldest first.
+
+    Its governor's decisions with reasons, install steps, faults, and messages of it that were refused.
+    """
     with find_host(state, url) as host:
         found = host.events(device, limit=limit)
     if as_json:
@@ -101,4 +104,5 @@ def _readings(items: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[str]:
         if value is None:
             yield f"{name} –"
         else:
-            yield f"{name} {'~' if reading.get('quality') == 'estimated' else ''}{value:g} {reading.get('unit', '')}".rstrip()
+            about = "~" if reading.get("quality") == "estimated" else ""
+            yield f"{name} {about}{value:g} {reading.get('unit', '')}".rstrip()

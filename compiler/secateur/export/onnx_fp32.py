@@ -5,15 +5,16 @@ ONNX Runtime folds both into the convolution when it builds a session, so that t
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from secateur.export.onnx_writer import OnnxWriter
 from secateur.export.operators import channel_shape, conv_attributes, write_operator
 from secateur.export.program import BaseSlice, Program
 from secateur.ir import Network
 from secateur.ir.network import Array
 
-import numpy as np
-
-Index = dict[str, tuple[np.ndarray, np.ndarray]]
+Index = dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
 def export_fp32(network: Network, base: dict[str, Array], index: Index) -> Program:

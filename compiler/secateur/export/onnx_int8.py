@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from secateur.export.onnx_fp32 import Index
 from secateur.export.onnx_writer import OnnxWriter
 from secateur.export.operators import channel_shape, conv_attributes, write_operator
 from secateur.export.program import BaseSlice, PrivateVector, Program, ScaledVector
-from secateur.ir import Network, Node, Table
-from secateur.quantization import ActivationParameters, QuantizedWeight, rung_weight_scale
+from secateur.ir import ActivationParameters, Network, Node, QuantizedWeight, Table
 
 _INT8, _INT32, _FLOAT = 3, 6, 1
 
@@ -25,6 +25,7 @@ def export_int8(
     base: Mapping[str, QuantizedWeight],
     index: Index,
     activations: Mapping[str, ActivationParameters],
+    weight_scales: Mapping[str, NDArray[np.float32]],
 ) -> Program:
     """Write a rung.
 
@@ -33,8 +34,9 @@ def export_int8(
         base: weight → the full, sorted quantized tensor.
         index: weight → kept rows and columns.
         activations: tensor → its quantization parameters in this rung.
+        weight_scales: weight → the quantization scale of each kept output channel in this rung.
     """
-    return _Int8Writer(network, base, index, activations).write()
+    return _Int8Writer(network, base, index, activations, weight_scales).write()
 
 
 class _Int8Writer:
@@ -44,11 +46,13 @@ class _Int8Writer:
         base: Mapping[str, QuantizedWeight],
         index: Index,
         activations: Mapping[str, ActivationParameters],
+        weight_scales: Mapping[str, NDArray[np.float32]],
     ) -> None:
         self._network = network
         self._base = base
         self._index = index
         self._activations = activations
+        self._weight_scales = weight_scales
         self._writer = OnnxWriter()
         self._readers = network.consumers()
         self._names: dict[str, str] = {}
@@ -111,12 +115,9 @@ class _Int8Writer:
         """A convolution or fully connected layer with the scale and shift behind it."""
         weight, writer = node.attrs["weight"], self._writer
         table = self._network.tables[affine.attrs["table"]]
-        rows, _ = self._index[weight]
-        base = self._base[weight]
-        input_scale = self._activations[node.inputs[0]].scale
-        scale = rung_weight_scale(base.scale[rows], table.scale, table.shift, input_scale)
+        input_scale, scale = self._activations[node.inputs[0]].scale, self._weight_scales[weight]
         matrix = node.op == "Linear" and len(self._network.shapes[node.inputs[0]]) > 2
-        piece = BaseSlice(weight, self._index[weight], base.values.shape, (1, 0) if matrix else (), 1)
+        piece = BaseSlice(weight, self._index[weight], self._base[weight].values.shape, (1, 0) if matrix else (), 1)
         values = writer.initializer(piece, piece.shape, _INT8)
         scales = PrivateVector(scale)
         scale_name = writer.initializer(scales, scale.shape, _FLOAT)

@@ -95,9 +95,7 @@ def _check(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise BrokerError(
-                f"broker {host}:{port}: {error.strerror}; stop what uses it or take another port"
-            ) from None
+            raise BrokerError(f"broker {host}:{port}: {error.strerror}; stop what uses it or take another port") from None
 
 
 def _accepts(host: str, port: int) -> bool:

@@ -138,7 +138,10 @@ class Commands:
         return late
 
     def publish_open(self) -> None:
-        """Publish the commands that have not ended again: a broker that was restarted has forgotten them."""
+        """Publish the commands that have not ended again: a broker that was restarted has forgotten them.
+
+        A device that carries one out already knows it by its id and ``seq``.
+        """
         now_s = time.time()
         query = select(table).where(table.c.status.not_in(TERMINAL), table.c.expires_s > now_s).order_by(table.c.seq)
         with self._store.read() as connection:

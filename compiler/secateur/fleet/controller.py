@@ -147,10 +147,9 @@ class Controller:
         self.ingest.receive(topic, payload)
         self._work.set()
 
-    def _connected(self, session_present: bool) -> None:
+    def _connected(self) -> None:
         self.shadows.publish_all()
-        if not session_present:
-            self.commands.publish_open()
+        self.commands.publish_open()
 
     async def _ingest_loop(self) -> None:
         while True:
@@ -214,7 +213,7 @@ class Controller:
 
 
 def _client_id(state: Path) -> str:
-    """The same id after each restart, so that the broker goes on with our session; another for each state folder."""
+    """The same id after each restart, so that the broker drops a connection of before; another for each state folder."""
     path = state / "client-id"
     if not path.exists():
         path.write_text(f"secateur-{uuid.uuid4().hex[:16]}\n")

@@ -1,4 +1,8 @@
-"""The controller's connection to the broker: connects again for ever, and never has more in flight than is allowed."""
+"""The controller's connection to the broker: connects again for ever, and never has more in flight than is allowed.
+
+It relies on nothing that the broker may forget: desired shadows and open commands are published again on each connect,
+telemetry is sent again until it is acknowledged, chunks are asked for again.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,6 @@ from gmqtt.storage import PersistentStorage
 log = logging.getLogger("secateur.fleet")
 
 _KEEPALIVE_S = 20
-_SESSION_EXPIRY_S = 3600
 _CONNECT_LIMIT_S = 10.0
 _MAX_BACKOFF_S = 15.0
 _CONTROL_IN_FLIGHT = 60
@@ -94,15 +97,15 @@ class Session:
         client_id: str,
         filters: Sequence[str],
         on_message: Callable[[str, bytes], None],
-        on_connect: Callable[[bool], None],
+        on_connect: Callable[[], None],
     ) -> None:
         """
         Args:
             address: the broker.
-            client_id: the same after each restart, so that the broker keeps what arrived in between.
+            client_id: the same after each restart, so that the broker drops the connection of a host that was killed.
             filters: what to subscribe to.
             on_message: called with topic and payload.
-            on_connect: called after each connect; False if the broker had forgotten this session.
+            on_connect: called after each connect.
         """
         self.address = address
         self.connected = False
@@ -186,9 +189,11 @@ class Session:
         self._in_flight = _InFlight(self._pump)
         client = gmqtt.Client(
             self._client_id,
-            clean_session=False,
+            # A clean start makes the broker send everything retained, which is the truth about each device. Not every
+            # broker does so for a session that it kept (iotcore), and a message acknowledged to the broker but not yet
+            # on disk when the host is killed would be lost otherwise.
+            clean_session=True,
             persistent_storage=self._in_flight,
-            session_expiry_interval=_SESSION_EXPIRY_S,
             logger=logging.getLogger("gmqtt"),
         )
         # A new client each time: gmqtt's own reconnect never frees the packet ids of a session that the broker forgot.
@@ -198,6 +203,7 @@ class Session:
         client.on_message = self._received
         client.on_connect = self._accepted
         client.on_disconnect = self._disconnected
+        client.on_subscribe = self._subscribed
         self._client = client
         try:
             await asyncio.wait_for(
@@ -210,13 +216,17 @@ class Session:
             return getattr(error, "strerror", None) or str(error)
         return ""
 
-    def _accepted(self, client: Any, session_present: int, _code: int, _properties: Any) -> None:
+    def _accepted(self, client: Any, _session_present: int, _code: int, _properties: Any) -> None:
         if client is not self._client:
             return
         client.subscribe([gmqtt.Subscription(topic, qos=1) for topic in self._filters])
         self.connected = True
-        self._on_connect(bool(session_present))
+        self._on_connect()
         self._pump()
+
+    def _subscribed(self, _client: Any, _packet_id: int, granted: Sequence[int], _properties: Any) -> None:
+        if any(code >= 0x80 for code in granted):
+            log.error("broker %s: refuses our subscription (reason %s); check its access rules", self.address, granted)
 
     def _received(self, _client: Any, topic: Any, payload: bytes, _qos: int, _properties: Any) -> int:
         self._on_message(topic if isinstance(topic, str) else repr(topic), payload)

@@ -8,9 +8,10 @@ from secateur.ir.budget import Budget, BudgetError, parse_budget
 from secateur.ir.errors import InfeasibleError, SecateurError, UnsupportedModelError
 from secateur.ir.groups import ChannelGroup, Groups
 from secateur.ir.network import Network, Node, Table
-from secateur.ir.rung import Rung
+from secateur.ir.quantized import ActivationParameters, QuantizedWeight
 
 __all__ = [
+    "ActivationParameters",
     "Budget",
     "BudgetError",
     "ChannelGroup",
@@ -18,7 +19,7 @@ __all__ = [
     "InfeasibleError",
     "Network",
     "Node",
-    "Rung",
+    "QuantizedWeight",
     "SecateurError",
     "Table",
     "UnsupportedModelError",

@@ -33,6 +33,7 @@ class Task:
     """A task, its splits read into memory and checked.
 
     Attributes:
+        spec: what named it.
         labelled: whether every split has targets. If not, the metric is agreement with the original network.
         metric_name: what `metric` computes.
     """
@@ -43,7 +44,7 @@ class Task:
         Raises:
             SecateurError: if a split is empty, holds NaN, or its shapes disagree.
         """
-        self._source = source
+        self.spec = what
         self._splits = {split: _read_split(source, split, what) for split in SPLITS}
         shapes = {name: inputs.shape[1:] for name, (inputs, _) in self._splits.items()}
         if len(set(shapes.values())) > 1:

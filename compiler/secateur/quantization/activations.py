@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateur.ir import Network
+from secateur.ir import ActivationParameters, Network, QuantizedWeight
+from secateur.quantization.weights import rung_weight_scale
 from secateur.twin import fixed_values, run
 
 Ranges = dict[str, tuple[float, float]]
@@ -20,14 +20,6 @@ SAME_PARAMETERS = ("MaxPool", "Flatten", "Transpose", "Slice", "Pad")
 """Operators that only move values: their output has the parameters of their input."""
 
 _BATCH = 256
-
-
-@dataclass(frozen=True)
-class ActivationParameters:
-    """``value = scale · (q − zero_point)`` with int8 q."""
-
-    scale: float
-    zero_point: int
 
 
 def measure_ranges(network: Network, inputs: NDArray[np.float32]) -> Ranges:
@@ -74,3 +66,27 @@ def _parameters(low: float, high: float) -> ActivationParameters:
     scale = float(np.float32(max(high - low, 1e-8) / 255))
     zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
     return ActivationParameters(scale, zero_point)
+
+
+def weight_scales(
+    network: Network,
+    base: Mapping[str, QuantizedWeight],
+    rows: Mapping[str, NDArray[np.int64]],
+    activations: Mapping[str, ActivationParameters],
+) -> dict[str, NDArray[np.float32]]:
+    """Return the quantization scale of every weight of a rung.
+
+    Args:
+        network: the rung.
+        base: the shared quantized weights.
+        rows: weight → kept output channels.
+        activations: of the rung, from `parameters`.
+    """
+    affine = {node.inputs[0]: node for node in network.nodes if node.op == "Affine"}
+    found = {}
+    for node in network.nodes:
+        if "weight" in node.attrs:
+            name, table = node.attrs["weight"], network.tables[affine[node.output].attrs["table"]]
+            scale = base[name].scale[rows[name]]
+            found[name] = rung_weight_scale(scale, table.scale, table.shift, activations[node.inputs[0]].scale)
+    return found

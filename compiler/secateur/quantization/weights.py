@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.ir import QuantizedWeight
+
 _SMALLEST_SCALE = 2.0**-60
 """Far above denormals, which fast kernels refuse."""
-
-
-@dataclass(frozen=True)
-class QuantizedWeight:
-    """``values`` int8 (out, in, kernel…) and ``scale`` float64 (out,): the weight is about ``values · scale``."""
-
-    values: NDArray[np.int8]
-    scale: NDArray[np.float64]
 
 
 def quantize_weights(weights: Mapping[str, NDArray[np.floating]]) -> dict[str, QuantizedWeight]:

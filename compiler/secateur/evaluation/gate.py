@@ -1,0 +1,82 @@
+"""The gate: what a rung must show in the real runtime before it is shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secateur.evaluation.runtime import Session, snr_db
+from secateur_agent.bundle.golden import golden_inputs
+from secateur_agent.bundle.manifest import Golden, TensorSpec
+
+FLOAT_SNR_DB = 50.0
+INT8_LOSS_DB = 3.0
+GOLDEN_VALUES = 16
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What the gate found. ``reason`` is empty if the rung may be shipped.
+
+    Attributes:
+        snr_db: against the same rung in torch.
+        ordinary_snr_db: the same for this rung quantized by itself, with no shared weights; NaN for float.
+    """
+
+    snr_db: float
+    ordinary_snr_db: float
+    reason: str
+
+
+def check_rung(
+    data: bytes,
+    reference: NDArray[np.float32],
+    inputs: NDArray[np.float32],
+    precision: str,
+    ordinary: bytes | None = None,
+) -> GateResult:
+    """Compare a rung in the runtime with the same rung in torch; a smoke test, the accuracy budget decides.
+
+    Args:
+        data: the model file.
+        reference: outputs of the rung in torch for ``inputs``.
+        inputs: validation inputs.
+        precision: of the rung.
+        ordinary: for int8, the rung quantized per channel on its own weights.
+    """
+    found = snr_db(reference, Session(data).run(inputs))
+    if precision != "int8" or ordinary is None:
+        reason = "" if found >= FLOAT_SNR_DB else f"SNR {found:.1f} dB against torch, a float rung needs {FLOAT_SNR_DB:g}"
+        return GateResult(found, float("nan"), reason)
+    usual = snr_db(reference, Session(ordinary).run(inputs))
+    short = found < usual - INT8_LOSS_DB
+    reason = f"SNR {found:.1f} dB, ordinary per-channel int8 of this rung has {usual:.1f}" if short else ""
+    return GateResult(found, usual, reason)
+
+
+def golden_check(
+    data: bytes, specs: Sequence[TensorSpec], seed: int, low: float, high: float, precision: str
+) -> Golden:
+    """Make the golden check that travels with a rung.
+
+    The tolerance covers what kernels of other processors may do differently: 5% of the outputs' range for int8, else 0.1%.
+
+    Args:
+        data: the model file.
+        specs: the network's inputs.
+        seed: of the generated input.
+        low: smallest input value.
+        high: largest input value.
+        precision: of the rung.
+    """
+    draft = Golden(seed=seed, low=low, high=high, outputs=(0.0,), tolerance=0.0)
+    inputs = golden_inputs(draft, specs)[0]
+    exact = Session(data).run(inputs).ravel()[:GOLDEN_VALUES].astype(np.float64)
+    span = float(exact.max() - exact.min()) + float(np.abs(exact).max())
+    share = 0.05 if precision == "int8" else 1e-3
+    tolerance = share * span + 1e-5
+    rounded = tuple(float(f"{value:.6g}") for value in exact)
+    return Golden(seed=seed, low=low, high=high, outputs=rounded, tolerance=float(f"{tolerance:.4g}"))

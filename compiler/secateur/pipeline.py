@@ -1,0 +1,406 @@
+"""The order of the steps: `compile` makes bundles of a trained network, `recut` cuts one more rung later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from secateur.assembly import BuiltRung, Judge, Master, build_rung, tensor_specs
+from secateur.bundle.keys import Keys, load_or_create_keys
+from secateur.bundle.pack import digest, encode_base, pack
+from secateur.criteria import score
+from secateur.graph import find_groups, prove
+from secateur.graph.proof import random_keeps
+from secateur.ir import Budget, Groups, InfeasibleError, Network, SecateurError
+from secateur.load import Task, load_model, load_task
+from secateur.pruning import cut, sort_groups
+from secateur.search import Costs, Plan, Roofline, plan_ladder, shrink_path
+from secateur.search.choose import latency_model, plan_between
+from secateur.search.path import Step
+from secateur.tuning import SandwichSettings, Statistics, Subnetwork, distil, measure_statistics
+from secateur.twin import fixed_values, run
+from secateur.workspace import ProfileState, checked_name, load_workspace, locked, save_workspace, steps_of, write_state
+from secateur_agent.bundle.manifest import Metric, Recut, RungEntry
+from secateur_agent.bundle.recipe import decode_recipe, encode_recipe
+from secateur_agent.protocol.messages import Constraints, RungMeasurement
+from secateur_profiles import Profile
+from secateur_profiles import load as load_profile
+
+PRECISIONS = ("int8", "fp32")
+"""What this version can build."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class CompileSettings:
+    """How to compile.
+
+    Attributes:
+        budget: binds every emitted rung but the original.
+        rungs: of each ladder, with the original.
+        criterion: what ranks channels.
+        steps: of tuning; 0 only recalibrates.
+        precisions: empty takes each profile's first that can be built.
+    """
+
+    budget: Budget = Budget()
+    rungs: int = 5
+    criterion: str = "magnitude-l2"
+    steps: int = 300
+    precisions: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass
+class ProfileResult:
+    """One bundle: where it is, its rungs, and what was not shipped and why."""
+
+    profile: str
+    bundle: Path
+    rungs: list[BuiltRung]
+    dropped: dict[str, str]
+    bundle_bytes: int
+
+
+@dataclass
+class CompileResult:
+    """What `compile` made, and what it found on the way."""
+
+    name: str
+    profiles: list[ProfileResult]
+    original_value: dict[str, float]
+    metric_name: str
+    labelled: bool
+    groups: Groups
+    proof_error: float
+    tuning_steps: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def _quiet(stage: str, done: int, total: int) -> None:
+    del stage, done, total
+
+
+def compile(  # noqa: A001 - the verb of the command and of the API
+    model: str | torch.nn.Module,
+    task: str | Task,
+    profiles: Sequence[str],
+    out: Path,
+    name: str,
+    keys: Keys,
+    settings: CompileSettings = CompileSettings(),  # noqa: B008 - frozen
+    progress: Progress = _quiet,
+) -> CompileResult:
+    """Compile a trained network into one bundle per device profile; all share one tuning and one base.
+
+    Args:
+        model: ``module:function``, ``FILE.onnx`` or a module.
+        task: ``module:object``, ``FILE.npz`` or a loaded task.
+        profiles: names or files of device profiles.
+        out: folder for ``NAME-PROFILE.bundle`` folders and ``workspace``.
+        name: of the model.
+        keys: must hold the ``bundle`` key.
+        settings: how.
+        progress: told how far it is.
+
+    Returns:
+        What was made. Nothing is written to ``out`` before every rung has passed its gate.
+
+    Raises:
+        SecateurError: one line; `InfeasibleError` if no network meets the budgets.
+    """
+    checked_name(name)
+    if not profiles:
+        raise SecateurError("no device profile: give at least one with --profile ('secateur profiles list' shows them)")
+    clock = _Clock()
+    chosen = [_target(load_profile(profile), settings) for profile in profiles]
+    loaded = load_task(task) if isinstance(task, str) else task
+    progress("load", 0, 1)
+    network = _load(model, loaded)
+    groups = find_groups(network)
+    judge = _judge(network, loaded)
+    clock.lap("load")
+    progress("prove", 0, 1)
+    proof_error = prove(network, groups, cut, random_keeps(groups, 2))
+    clock.lap("prove")
+    scores = score(settings.criterion, network, groups)
+    network = sort_groups(network, groups, scores)
+    scores = {key: -np.sort(-value) for key, value in scores.items()}
+    costs = Costs(network, groups)
+    paths, plans = {}, {}
+    for target in chosen:
+        key = target.profile.name
+        paths[key] = shrink_path(groups, scores, lambda keep, t=target: t.latency_ms(costs, keep), target.profile.grid.channels)
+        plans[key] = plan_ladder(paths[key], costs, target, settings.budget, settings.rungs)
+    clock.lap("plan")
+    master = _tune(network, groups, scores, list(plans.values()), loaded, settings, progress)
+    clock.lap("tune")
+    ladders = {}
+    total, done = sum(len(p) for p in plans.values()), 0
+    for target in chosen:
+        key = target.profile.name
+        ladders[key] = _build_ladder(master, judge, plans[key], target, settings, lambda d=done: progress("build", d, total))
+        done += len(plans[key])
+    clock.lap("build")
+    result = CompileResult(
+        name=name,
+        profiles=[],
+        original_value={s: loaded.metric(judge.original[s], s, judge.original[s]) for s in ("validation", "test")},
+        metric_name=loaded.metric_name,
+        labelled=loaded.labelled,
+        groups=groups,
+        proof_error=proof_error,
+        tuning_steps=settings.steps,
+    )
+    states = {}
+    for target in chosen:
+        key = target.profile.name
+        packed, states[key] = _pack(out, name, master, judge, target, ladders[key], paths[key], keys)
+        result.profiles.append(packed)
+    for key, state in states.items():
+        _write_parents(out / "workspace", key, state, ladders[key].rungs)
+    save_workspace(out / "workspace", name, master, judge, states)
+    clock.lap("pack")
+    result.seconds = clock.laps
+    progress("pack", 1, 1)
+    return result
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = round(now - self._last, 2)
+        self._last = now
+
+
+def _target(profile: Profile, settings: CompileSettings) -> Roofline:
+    """The profile with the precision to plan for: the first wanted that can be built."""
+    wanted = settings.precisions or tuple(profile.precisions)
+    for precision in wanted:
+        if precision in PRECISIONS and precision in profile.precisions:
+            return Roofline(profile, precision)
+    raise SecateurError(
+        f"profile {profile.name}: none of {', '.join(wanted)} can be built; it takes {', '.join(profile.precisions)}"
+    )
+
+
+def _load(model: str | torch.nn.Module, task: Task) -> Network:
+    if isinstance(model, str):
+        network = load_model(model, task.input_shape)
+    else:
+        from secateur.load import export_module
+
+        network = export_module(model, task.input_shape)
+    if len(network.inputs) != 1:
+        raise SecateurError(f"model: has {len(network.inputs)} inputs ({', '.join(network.inputs)}); one is supported so far")
+    shape = next(iter(network.inputs.values()))[1:]
+    if shape != task.input_shape:
+        raise SecateurError(f"task {task.spec}: an input has shape {task.input_shape}, but the model takes {shape}")
+    return network
+
+
+def _judge(network: Network, task: Task) -> Judge:
+    name, values = next(iter(network.inputs)), fixed_values(network)
+
+    def outputs(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            parts = [
+                next(iter(run(network, {name: torch.from_numpy(inputs[i : i + 256])}, values).values()))
+                for i in range(0, len(inputs), 256)
+            ]
+        return torch.cat(parts).numpy()
+
+    return Judge(task, {split: outputs(task.inputs(split)) for split in ("validation", "test")})
+
+
+def _tune(
+    network: Network,
+    groups: Groups,
+    scores: dict[str, NDArray[np.float64]],
+    ladders: list[list[Plan]],
+    task: Task,
+    settings: CompileSettings,
+    progress: Progress,
+) -> Master:
+    """Tune the union of all profiles' rungs at once."""
+    calibration = task.inputs("calibration")
+    statistics = measure_statistics(network, calibration)
+    unique = {tuple(sorted(p.keep.items())): p for plans in ladders for p in plans}
+    keeps = [p.keep for p in sorted(unique.values(), key=lambda p: -p.macs)]
+    full = (groups.full(), statistics)
+    if settings.steps == 0 or len(keeps) < 2:
+        return Master(network, groups, scores, [full], calibration)
+    shape = {name: weight.shape for name, weight in network.weights.items()}
+    subnetworks = []
+    for keep in keeps:
+        index = {
+            n: (groups.kept((f"weight:{n}", 0), s[0], keep), groups.kept((f"weight:{n}", 1), s[1], keep)) for n, s in shape.items()
+        }
+        goals = {
+            n: Statistics(*(v[groups.kept((f"table:{n}", 0), len(v), keep)] for v in (goal.mean, goal.deviation)))
+            for n, goal in statistics.items()
+        }
+        subnetworks.append(Subnetwork(cut(network, groups, keep), index, goals))
+    labels = task.targets("train") if task.loss is not None else None
+    weights, tables = distil(
+        network,
+        subnetworks,
+        task.inputs("train"),
+        SandwichSettings(steps=settings.steps, seed=settings.seed),
+        labels,
+        task.loss,
+        lambda step, loss: progress("tune", step, settings.steps),
+    )
+    tuned = [
+        (dict(keep), {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in private.items()})
+        for keep, private in zip(keeps, tables)
+    ]
+    return Master(network.with_values(weights=weights), groups, scores, tuned, calibration)
+
+
+@dataclass
+class _Ladder:
+    rungs: list[BuiltRung]
+    dropped: dict[str, str]
+    base: bytes
+
+
+def _build_ladder(
+    master: Master, judge: Judge, plans: list[Plan], target: Roofline, settings: CompileSettings, tick: Callable[[], None]
+) -> _Ladder:
+    base = encode_base(master.base(target.precision))
+    parent = None
+    built: list[BuiltRung] = []
+    dropped: dict[str, str] = {}
+    original = judge.task.metric(judge.original["validation"], "validation", judge.original["validation"])
+    for number, plan in enumerate(plans):
+        tick()
+        rung = build_rung(master, judge, plan, number, target.precision, digest(base), parent)
+        parent = parent or rung.recipe
+        drop = (original - rung.entry.metric_value) * 100
+        reason = rung.gate.reason
+        if not reason and number and settings.budget.accuracy_drop is not None and drop > settings.budget.accuracy_drop:
+            reason = f"accuracy drops by {drop:.1f} points, the budget is {settings.budget.accuracy_drop:g}"
+        if reason:
+            dropped[rung.entry.id] = reason
+        else:
+            rung.test_value = judge.metric(rung.data, "test")
+            built.append(rung)
+    if not built or (len(plans) > 1 and len(built) < 2):
+        nearest = "; ".join(f"{rung}: {reason}" for rung, reason in dropped.items())
+        raise InfeasibleError(f"infeasible for {target.profile.name}: no smaller rung may be shipped ({nearest})")
+    return _Ladder(built, dropped, base)
+
+
+def _pack(
+    out: Path,
+    name: str,
+    master: Master,
+    judge: Judge,
+    target: Roofline,
+    ladder: _Ladder,
+    path: list[Step],
+    keys: Keys,
+) -> tuple[ProfileResult, ProfileState]:
+    precision, profile = target.precision, target.profile
+    files = {f"base-{precision}.safetensors": ladder.base}
+    files |= {f"recipes/{rung.entry.id}.recipe": rung.recipe_file for rung in ladder.rungs}
+    inputs, outputs = tensor_specs(master.network)
+    folder = out / f"{name}-{profile.name}.bundle"
+    out.mkdir(parents=True, exist_ok=True)
+    metric = Metric(name=judge.task.metric_name, split="validation", labelled=judge.task.labelled)
+    bundle = pack(folder, name, profile.name, files, [r.entry for r in ladder.rungs], inputs, outputs, metric, keys)
+    size = sum(len(data) for data in files.values()) + (folder / "manifest.json").stat().st_size
+    state = ProfileState(
+        bundle=bundle.manifest_sha256,
+        path=[(step.keep, step.latency_ms) for step in path],
+        rungs={rung.entry.id: rung.entry.latency_ms for rung in ladder.rungs},
+        parents={precision: f"{profile.name}-{precision}.recipe"},
+        bases={precision: digest(ladder.base)},
+        next_number=len(ladder.rungs) + len(ladder.dropped),
+    )
+    return ProfileResult(profile.name, folder, ladder.rungs, ladder.dropped, size), state
+
+
+def _write_parents(folder: Path, profile: str, state: ProfileState, rungs: list[BuiltRung]) -> None:
+    """Keep the recipe whose program later rungs share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in state.parents.values():
+        (folder / file).write_bytes(encode_recipe(rungs[0].recipe))
+
+
+@dataclass(frozen=True)
+class RecutRung:
+    """A rung that was cut later: its manifest entry, recipe file, signed envelope, and how long it took."""
+
+    entry: RungEntry
+    recipe: bytes
+    envelope: bytes
+    seconds: float
+
+
+def recut(
+    workspace: Path,
+    profile: str,
+    constraints: Constraints,
+    measurements: Sequence[RungMeasurement],
+    keys: Keys | None = None,
+    precision: str = "",
+) -> RecutRung:
+    """Cut one more rung from the base of an earlier compilation.
+
+    Args:
+        workspace: the folder that `compile` left.
+        profile: the device profile whose bundle the rung joins.
+        constraints: what it must meet on the device.
+        measurements: what the device measured of its rungs: the planned latencies are corrected by them.
+        keys: must hold the ``recut`` key; the default folder's if None.
+        precision: of the rung; the bundle's if empty.
+
+    Returns:
+        The rung. Its shared weights are slices of the same base, its recipe has no program of its own.
+
+    Raises:
+        InfeasibleError: if no width between the rungs meets the constraints.
+        SecateurError: if the workspace does not have this profile.
+    """
+    start = time.perf_counter()
+    from secateur.bundle.keys import default_folder
+
+    signer = keys or load_or_create_keys(default_folder())
+    with locked(workspace):
+        state, master, judge = load_workspace(workspace)
+        if profile not in state.profiles:
+            raise SecateurError(f"workspace {workspace}: no bundle for profile {profile!r}; it has {', '.join(state.profiles)}")
+        mine = state.profiles[profile]
+        chosen = precision or next(iter(mine.bases))
+        if chosen not in mine.bases:
+            raise SecateurError(f"workspace {workspace}: no {chosen} base for {profile}; it has {', '.join(mine.bases)}")
+        model = Roofline(load_profile(profile), chosen)
+        costs = Costs(master.network, master.groups)
+        latency = latency_model(mine.rungs, measurements)
+        plan = plan_between(steps_of(mine), costs, model, latency, constraints, mine.rungs)
+        parent_data = (workspace / mine.parents[chosen]).read_bytes()
+        parent = decode_recipe(parent_data)
+        rung = build_rung(master, judge, plan, mine.next_number, chosen, mine.bases[chosen], parent)
+        if rung.gate.reason:
+            raise InfeasibleError(f"re-cut for {profile}: {rung.gate.reason}")
+        if rung.entry.recipe == digest(encode_recipe(rung.recipe)):
+            raise SecateurError(f"re-cut for {profile}: the rung's program is not that of the bundle; compile again")
+        mine.next_number += 1
+        mine.rungs[rung.entry.id] = rung.entry.latency_ms
+        write_state(workspace, state)
+    envelope = signer.seal("recut", Recut(bundle=mine.bundle, rung=rung.entry))
+    return RecutRung(rung.entry, rung.recipe_file, envelope, round(time.perf_counter() - start, 2))
