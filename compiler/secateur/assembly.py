@@ -2,89 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from secateur.bundle.pack import digest
+from secateur.bundle.pack import digest, encode_base
 from secateur.evaluation import GateResult, Session, check_rung, golden_check
 from secateur.export import Program, child_of, export_fp32, export_int8
-from secateur.ir import Groups, Network, QuantizedWeight, Table
-from secateur.ir.groups import Keep
+from secateur.ir import InfeasibleError, Network
 from secateur.load import Task
-from secateur.pruning import cut
+from secateur.master import Array, Indexes, Master
 from secateur.quantization import measure_ranges, parameters, quantize_weights, weight_scales
-from secateur.search import Plan
-from secateur.tuning import Statistics, fold_statistics
+from secateur.search import Plan, Roofline
 from secateur.twin import fixed_values, run
 from secateur_agent.bundle.manifest import RungEntry, TensorSpec
 from secateur_agent.bundle.recipe import Recipe, encode_recipe
-
-Array = NDArray[np.float32]
-Indexes = dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
-
-
-@dataclass
-class Master:
-    """What every rung of every profile is cut from.
-
-    Attributes:
-        network: the full network, sorted and tuned; its weights are the base.
-        groups: its channel groups.
-        scores: group id → importance per channel, in sorted order.
-        goals: for each network that was tuned, its keep-counts and the statistics its channels should have.
-        calibration: inputs, (samples, …).
-    """
-
-    network: Network
-    groups: Groups
-    scores: dict[str, NDArray[np.float64]]
-    goals: list[tuple[dict[str, int], dict[str, Statistics]]]
-    calibration: Array
-    quantized: dict[str, QuantizedWeight] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.quantized = quantize_weights(self.network.weights)
-
-    def base(self, precision: str) -> dict[str, NDArray[np.generic]]:
-        """Return the base tensors of a precision."""
-        if precision == "int8":
-            return {name: weight.values for name, weight in self.quantized.items()}
-        return {name: weight.astype("<f4") for name, weight in self.network.weights.items()}
-
-    def index(self, keep: Keep) -> Indexes:
-        """Return weight → kept rows and columns."""
-        return {name: self._index(name, weight.shape, keep) for name, weight in self.network.weights.items()}
-
-    def _index(self, name: str, shape: tuple[int, ...], keep: Keep) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        first, second = (self.groups.kept((f"weight:{name}", axis), shape[axis], keep) for axis in (0, 1))
-        return first, second
-
-    def rung_network(self, keep: Keep) -> Network:
-        """Return the network at these keep-counts with private tables that fit them.
-
-        A network that was tuned has its own statistics; one in between takes those of the next larger tuned one.
-        """
-        small = cut(self.network, self.groups, keep)
-        if dict(keep) == self.goals[0][0] and not self.tuned:
-            return small
-        larger = [(k, g) for k, g in self.goals if all(k[group] >= count for group, count in keep.items())]
-        nearest, goals = min(larger, key=lambda item: sum(item[0].values()))
-        tables = {name: self._restrict(name, goal, nearest, keep) for name, goal in goals.items()}
-        return small.with_values(tables=fold_statistics(small, tables, self.calibration))
-
-    @property
-    def tuned(self) -> bool:
-        """Whether the shared weights were tuned, so that even the full network has private statistics of its own."""
-        return len(self.goals) > 1
-
-    def _restrict(self, name: str, goal: Statistics, larger: Keep, keep: Keep) -> Table:
-        size = self.network.tables[name].scale.size
-        chosen = np.isin(self.groups.kept((f"table:{name}", 0), size, larger), self.groups.kept((f"table:{name}", 0), size, keep))
-        return Table(goal.deviation[chosen], goal.mean[chosen])
 
 
 @dataclass
@@ -199,3 +133,57 @@ def _file_digest(recipe: Recipe) -> bytes:
 
 def _short(value: float) -> float:
     return float(f"{value:.5g}")
+
+
+@dataclass
+class Ladder:
+    """The rungs of one profile, those that were dropped (rung id → reason), and the base file."""
+
+    rungs: list[BuiltRung]
+    dropped: dict[str, str]
+    base: bytes
+
+
+def build_ladder(
+    master: Master,
+    judge: Judge,
+    plans: list[Plan],
+    target: Roofline,
+    accuracy_drop: float | None,
+    on_rung: Callable[[int], None],
+) -> Ladder:
+    """Build every planned rung of one profile and keep those that pass the gate and the accuracy budget.
+
+    Args:
+        master: what they are cut from.
+        judge: validation data.
+        plans: largest first; the first is the original.
+        target: profile and precision.
+        accuracy_drop: points of the metric that a rung may lose; None is any.
+        on_rung: told the number of each rung before it is built.
+
+    Raises:
+        InfeasibleError: if no rung below the original may be shipped.
+    """
+    base = encode_base(master.base(target.precision))
+    parent = None
+    built: list[BuiltRung] = []
+    dropped: dict[str, str] = {}
+    original = judge.task.metric(judge.original["validation"], "validation", judge.original["validation"])
+    for number, plan in enumerate(plans):
+        on_rung(number)
+        rung = build_rung(master, judge, plan, number, target.precision, digest(base), parent)
+        parent = parent or rung.recipe
+        drop = (original - rung.entry.metric_value) * 100
+        reason = rung.gate.reason
+        if not reason and number and accuracy_drop is not None and drop > accuracy_drop:
+            reason = f"accuracy drops by {drop:.1f} points, the budget is {accuracy_drop:g}"
+        if reason:
+            dropped[rung.entry.id] = reason
+        else:
+            rung.test_value = judge.metric(rung.data, "test")
+            built.append(rung)
+    if not built or (len(plans) > 1 and len(built) < 2):
+        nearest = "; ".join(f"{rung}: {reason}" for rung, reason in dropped.items())
+        raise InfeasibleError(f"infeasible for {target.profile.name}: no smaller rung may be shipped ({nearest})")
+    return Ladder(built, dropped, base)

@@ -5,25 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secateur.assembly import BuiltRung, Judge, Master, build_rung, tensor_specs
+from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, build_rung, tensor_specs
 from secateur.bundle.keys import Keys, load_or_create_keys
-from secateur.bundle.pack import digest, encode_base, pack
+from secateur.bundle.pack import digest, pack
 from secateur.criteria import score
 from secateur.graph import find_groups, prove
 from secateur.graph.proof import random_keeps
 from secateur.ir import Budget, Groups, InfeasibleError, Network, SecateurError
 from secateur.load import Task, load_model, load_task
+from secateur.master import Master, tune_master
 from secateur.pruning import cut, sort_groups
-from secateur.search import Costs, Plan, Roofline, plan_ladder, shrink_path
+from secateur.search import Costs, Roofline, plan_ladder, shrink_path
 from secateur.search.choose import latency_model, plan_between
 from secateur.search.path import Step
-from secateur.tuning import SandwichSettings, Statistics, Subnetwork, distil, measure_statistics
+from secateur.tuning import SandwichSettings
 from secateur.twin import fixed_values, run
 from secateur.workspace import ProfileState, checked_name, load_workspace, locked, save_workspace, steps_of, write_state
 from secateur_agent.bundle.manifest import Metric, Recut, RungEntry
@@ -51,7 +53,7 @@ class CompileSettings:
         precisions: empty takes each profile's first that can be built.
     """
 
-    budget: Budget = Budget()
+    budget: Budget = Budget()  # noqa: RUF009 - frozen
     rungs: int = 5
     criterion: str = "magnitude-l2"
     steps: int = 300
@@ -89,14 +91,14 @@ def _quiet(stage: str, done: int, total: int) -> None:
     del stage, done, total
 
 
-def compile(  # noqa: A001 - the verb of the command and of the API
+def compile(
     model: str | torch.nn.Module,
     task: str | Task,
     profiles: Sequence[str],
     out: Path,
     name: str,
     keys: Keys,
-    settings: CompileSettings = CompileSettings(),  # noqa: B008 - frozen
+    settings: CompileSettings = CompileSettings(),
     progress: Progress = _quiet,
 ) -> CompileResult:
     """Compile a trained network into one bundle per device profile; all share one tuning and one base.
@@ -138,16 +140,20 @@ def compile(  # noqa: A001 - the verb of the command and of the API
     paths, plans = {}, {}
     for target in chosen:
         key = target.profile.name
-        paths[key] = shrink_path(groups, scores, lambda keep, t=target: t.latency_ms(costs, keep), target.profile.grid.channels)
+        paths[key] = shrink_path(groups, scores, partial(target.latency_ms, costs), target.profile.grid.channels)
         plans[key] = plan_ladder(paths[key], costs, target, settings.budget, settings.rungs)
     clock.lap("plan")
-    master = _tune(network, groups, scores, list(plans.values()), loaded, settings, progress)
+    tuning = SandwichSettings(steps=settings.steps, seed=settings.seed)
+    master = tune_master(
+        network, groups, scores, list(plans.values()), loaded, tuning, lambda step, _: progress("tune", step, settings.steps)
+    )
     clock.lap("tune")
-    ladders = {}
-    total, done = sum(len(p) for p in plans.values()), 0
+    ladders: dict[str, Ladder] = {}
+    total, done = sum(len(found) for found in plans.values()), 0
     for target in chosen:
         key = target.profile.name
-        ladders[key] = _build_ladder(master, judge, plans[key], target, settings, lambda d=done: progress("build", d, total))
+        tick = partial(_offset_progress, progress, done, total)
+        ladders[key] = build_ladder(master, judge, plans[key], target, settings.budget.accuracy_drop, tick)
         done += len(plans[key])
     clock.lap("build")
     result = CompileResult(
@@ -172,6 +178,10 @@ def compile(  # noqa: A001 - the verb of the command and of the API
     result.seconds = clock.laps
     progress("pack", 1, 1)
     return result
+
+
+def _offset_progress(progress: Progress, done: int, total: int, number: int) -> None:
+    progress("build", done + number, total)
 
 
 class _Clock:
@@ -204,7 +214,9 @@ def _load(model: str | torch.nn.Module, task: Task) -> Network:
 
         network = export_module(model, task.input_shape)
     if len(network.inputs) != 1:
-        raise SecateurError(f"model: has {len(network.inputs)} inputs ({', '.join(network.inputs)}); one is supported so far")
+        raise SecateurError(
+            f"model: has {len(network.inputs)} inputs ({', '.join(network.inputs)}); one is supported so far"
+        )
     shape = next(iter(network.inputs.values()))[1:]
     if shape != task.input_shape:
         raise SecateurError(f"task {task.spec}: an input has shape {task.input_shape}, but the model takes {shape}")
@@ -225,92 +237,13 @@ def _judge(network: Network, task: Task) -> Judge:
     return Judge(task, {split: outputs(task.inputs(split)) for split in ("validation", "test")})
 
 
-def _tune(
-    network: Network,
-    groups: Groups,
-    scores: dict[str, NDArray[np.float64]],
-    ladders: list[list[Plan]],
-    task: Task,
-    settings: CompileSettings,
-    progress: Progress,
-) -> Master:
-    """Tune the union of all profiles' rungs at once."""
-    calibration = task.inputs("calibration")
-    statistics = measure_statistics(network, calibration)
-    unique = {tuple(sorted(p.keep.items())): p for plans in ladders for p in plans}
-    keeps = [p.keep for p in sorted(unique.values(), key=lambda p: -p.macs)]
-    full = (groups.full(), statistics)
-    if settings.steps == 0 or len(keeps) < 2:
-        return Master(network, groups, scores, [full], calibration)
-    shape = {name: weight.shape for name, weight in network.weights.items()}
-    subnetworks = []
-    for keep in keeps:
-        index = {
-            n: (groups.kept((f"weight:{n}", 0), s[0], keep), groups.kept((f"weight:{n}", 1), s[1], keep)) for n, s in shape.items()
-        }
-        goals = {
-            n: Statistics(*(v[groups.kept((f"table:{n}", 0), len(v), keep)] for v in (goal.mean, goal.deviation)))
-            for n, goal in statistics.items()
-        }
-        subnetworks.append(Subnetwork(cut(network, groups, keep), index, goals))
-    labels = task.targets("train") if task.loss is not None else None
-    weights, tables = distil(
-        network,
-        subnetworks,
-        task.inputs("train"),
-        SandwichSettings(steps=settings.steps, seed=settings.seed),
-        labels,
-        task.loss,
-        lambda step, loss: progress("tune", step, settings.steps),
-    )
-    tuned = [
-        (dict(keep), {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in private.items()})
-        for keep, private in zip(keeps, tables)
-    ]
-    return Master(network.with_values(weights=weights), groups, scores, tuned, calibration)
-
-
-@dataclass
-class _Ladder:
-    rungs: list[BuiltRung]
-    dropped: dict[str, str]
-    base: bytes
-
-
-def _build_ladder(
-    master: Master, judge: Judge, plans: list[Plan], target: Roofline, settings: CompileSettings, tick: Callable[[], None]
-) -> _Ladder:
-    base = encode_base(master.base(target.precision))
-    parent = None
-    built: list[BuiltRung] = []
-    dropped: dict[str, str] = {}
-    original = judge.task.metric(judge.original["validation"], "validation", judge.original["validation"])
-    for number, plan in enumerate(plans):
-        tick()
-        rung = build_rung(master, judge, plan, number, target.precision, digest(base), parent)
-        parent = parent or rung.recipe
-        drop = (original - rung.entry.metric_value) * 100
-        reason = rung.gate.reason
-        if not reason and number and settings.budget.accuracy_drop is not None and drop > settings.budget.accuracy_drop:
-            reason = f"accuracy drops by {drop:.1f} points, the budget is {settings.budget.accuracy_drop:g}"
-        if reason:
-            dropped[rung.entry.id] = reason
-        else:
-            rung.test_value = judge.metric(rung.data, "test")
-            built.append(rung)
-    if not built or (len(plans) > 1 and len(built) < 2):
-        nearest = "; ".join(f"{rung}: {reason}" for rung, reason in dropped.items())
-        raise InfeasibleError(f"infeasible for {target.profile.name}: no smaller rung may be shipped ({nearest})")
-    return _Ladder(built, dropped, base)
-
-
 def _pack(
     out: Path,
     name: str,
     master: Master,
     judge: Judge,
     target: Roofline,
-    ladder: _Ladder,
+    ladder: Ladder,
     path: list[Step],
     keys: Keys,
 ) -> tuple[ProfileResult, ProfileState]:
@@ -383,7 +316,9 @@ def recut(
     with locked(workspace):
         state, master, judge = load_workspace(workspace)
         if profile not in state.profiles:
-            raise SecateurError(f"workspace {workspace}: no bundle for profile {profile!r}; it has {', '.join(state.profiles)}")
+            raise SecateurError(
+                f"workspace {workspace}: no bundle for profile {profile!r}; it has {', '.join(state.profiles)}"
+            )
         mine = state.profiles[profile]
         chosen = precision or next(iter(mine.bases))
         if chosen not in mine.bases:

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from secateur.assembly import Judge, Master
+from secateur.assembly import Judge
 from secateur.graph import find_groups
 from secateur.ir import Network, Node, SecateurError, Table
 from secateur.load import Task
 from secateur.load.objects import load_object
 from secateur.load.task import SPLITS
+from secateur.master import Master
 from secateur.search import Step
 from secateur.tuning import Statistics
 

@@ -64,5 +64,8 @@ def _tensor(file: str, name: str, entry: _Entry, body: NDArray[np.uint8]) -> NDA
         count *= size
     if not 0 <= start <= stop <= body.size or stop - start != count * dtype.itemsize:
         raise BundleError(f"base {file}: tensor {name}: its bytes [{start}, {stop}) do not hold shape {entry.shape}")
-    tensor: NDArray[np.generic] = body[start:stop].view(np.ndarray).view(dtype).reshape(entry.shape)
+    try:
+        tensor: NDArray[np.generic] = body[start:stop].view(np.ndarray).view(dtype).reshape(entry.shape)
+    except ValueError:  # numpy limits the number of axes, and their product even where one of them is 0
+        raise BundleError(f"base {file}: tensor {name}: impossible shape {entry.shape}") from None
     return tensor

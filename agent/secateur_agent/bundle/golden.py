@@ -34,9 +34,7 @@ def golden_inputs(golden: Golden, inputs: Sequence[TensorSpec]) -> list[NDArray[
         if any(size < 0 for size in shape) or count > _MAX_INPUT_VALUES:
             raise BundleError(f"input {spec.name}: shape {list(spec.shape)} cannot be generated")
         blocks = -(-count // 8)
-        raw = b"".join(
-            hashlib.sha256(b"secateur-golden:%d:%d" % (golden.seed, block + i)).digest() for i in range(blocks)
-        )
+        raw = b"".join(hashlib.sha256(b"secateur-golden:%d:%d" % (golden.seed, block + i)).digest() for i in range(blocks))
         block += blocks
         unit = (np.frombuffer(raw, "<u4")[:count] >> 8).astype(np.float64) / 2**24
         arrays.append((golden.low + (golden.high - golden.low) * unit).astype(np.float32).reshape(shape))

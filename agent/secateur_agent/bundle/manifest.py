@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from secateur_agent.protocol.messages import Count, MessageError, Positive, RungId, Sha256
+from secateur_agent.protocol.messages import Count, Id, MessageError, Positive, RungId, Sha256
 from secateur_agent.trust import TrustRoot, open_signed
 
 Precision = Literal["fp32", "fp16", "int8", "int8-weight-only"]
-RelativePath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9][A-Za-z0-9._-]{0,99})?$")]
+RelativePath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9][A-Za-z0-9._-]{0,99})?$(?!\n)")]
 
 
 class BundleError(ValueError):
@@ -77,7 +77,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     v: Literal[1] = 1
     kind: Literal["bundle"] = "bundle"
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: Id
     profile: str
     files: Annotated[tuple[FileRef, ...], Meta(max_length=4096)]
     inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]

@@ -68,7 +68,10 @@ class Recipe(msgspec.Struct, array_like=True, frozen=True, kw_only=False):
 def encode_recipe(recipe: Recipe) -> bytes:
     """Encode a recipe as a file; the same recipe gives the same bytes."""
     packed = msgspec.msgpack.encode(recipe)
-    return MAGIC + lzma.compress(packed, lzma.FORMAT_XZ, lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME)
+    # A dictionary no larger than the data: the preset's 64 MiB would be asked of every device that unpacks this.
+    dictionary = max(4096, len(packed))
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary}]
+    return MAGIC + lzma.compress(packed, lzma.FORMAT_XZ, lzma.CHECK_CRC32, filters=filters)
 
 
 def decode_recipe(data: bytes, what: str = "recipe") -> Recipe:

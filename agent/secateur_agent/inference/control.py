@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -112,6 +112,8 @@ class WorkerExited(msgspec.Struct, frozen=True, kw_only=True):
 
 
 M = TypeVar("M")
+# Made once, here: msgspec inspects a Struct at its first use, and crashes when two threads do so at once.
+_DECODERS: dict[object, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(kind) for kind in (Request, Reply)}
 
 
 def encode_line(message: Request | Reply) -> bytes:
@@ -132,9 +134,10 @@ def decode_line(line: bytes, kind: type[M]) -> M:
     if len(line) > MAX_LINE_BYTES:
         raise ControlError(f"control channel: a line of more than {MAX_LINE_BYTES} bytes")
     try:
-        return msgspec.json.decode(line, type=kind)
+        message: M = _DECODERS[kind].decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ControlError(f"control channel: {error}") from None
+    return message
 
 
 class WorkerProcess:

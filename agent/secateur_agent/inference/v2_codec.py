@@ -85,6 +85,12 @@ class _Response(msgspec.Struct):
     id: str = ""
 
 
+# Made once, here: msgspec inspects a Struct at its first use, and crashes when two threads do so at once.
+_REQUESTS = msgspec.json.Decoder(_Request)
+_RESPONSES = msgspec.json.Decoder(_Response)
+_VALUES = msgspec.json.Decoder(list[Any])
+
+
 def decode_request(
     body: bytes,
     header_length: int | None,
@@ -104,7 +110,7 @@ def decode_request(
     Raises:
         CodecError: one line that names the tensor, what was expected and what came.
     """
-    request, tail = _split(body, header_length, _Request, "request")
+    request, tail = _split(body, header_length, _REQUESTS, "request")
     _check_inputs(request.inputs, inputs, max_batch)
     wanted: dict[str, bool] = {}
     binary = _flag(request.parameters, "binary_data_output", False)
@@ -148,7 +154,7 @@ def decode_response(body: bytes, header_length: int | None) -> InferResponse:
     Raises:
         CodecError: if it does not meet the protocol.
     """
-    response, tail = _split(body, header_length, _Response, "response")
+    response, tail = _split(body, header_length, _RESPONSES, "response")
     rung = response.parameters.get("rung", "")
     outputs = _arrays("output", response.outputs, tail)
     return InferResponse(response.model_name, outputs, rung if isinstance(rung, str) else "", response.id)
@@ -157,13 +163,13 @@ def decode_response(body: bytes, header_length: int | None) -> InferResponse:
 M = TypeVar("M")
 
 
-def _split(body: bytes, header_length: int | None, kind: type[M], what: str) -> tuple[M, memoryview]:
+def _split(body: bytes, header_length: int | None, decoder: msgspec.json.Decoder[M], what: str) -> tuple[M, memoryview]:
     end = len(body) if header_length is None else header_length
     if not 0 <= end <= len(body):
         raise CodecError(f"{what}: {HEADER_LENGTH} is {end}, but the body has {len(body)} bytes")
     view = memoryview(body)
     try:
-        return msgspec.json.decode(view[:end], type=kind), view[end:]
+        return decoder.decode(view[:end]), view[end:]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CodecError(f"{what}: {error}") from None
 
@@ -195,7 +201,9 @@ def _check_inputs(tensors: Sequence[_Tensor], specs: Sequence[TensorSpec], max_b
         spec = expected.pop(tensor.name, None)
         if spec is None:
             known = tensor.name in {spec.name for spec in specs}
-            raise CodecError(f"input {tensor.name!r}: " + ("given twice" if known else f"not an input; {_listed(specs)}"))
+            raise CodecError(
+                f"input {tensor.name!r}: " + ("given twice" if known else f"not an input; {_listed(specs)}")
+            )
         fits = len(tensor.shape) == len(spec.shape) and all(
             1 <= got <= max_batch if size == -1 else got == size for size, got in zip(spec.shape, tensor.shape)
         )
@@ -227,7 +235,9 @@ def _arrays(what: str, tensors: Sequence[_Tensor], tail: memoryview) -> dict[str
         else:
             expected = math.prod(tensor.shape) * dtype.itemsize
             if type(size) is not int or size != expected:
-                raise CodecError(f"{where}: expected binary_data_size {expected} for {tensor.shape}, got {size!r}"[:300])
+                raise CodecError(
+                    f"{where}: expected binary_data_size {expected} for {tensor.shape}, got {size!r}"[:300]
+                )
             if offset + size > len(tail):
                 raise CodecError(f"{where}: expected {size} bytes of binary data, got {len(tail) - offset}")
             # A copy: the tensor may begin at any byte of the body, and a runtime expects aligned memory.
@@ -247,7 +257,7 @@ def _from_json(where: str, tensor: _Tensor, dtype: np.dtype[Any]) -> NDArray[Any
     if len(text) > _MAX_JSON_BYTES_PER_VALUE * (count + 16):
         raise CodecError(f"{where}: expected {count} values for {tensor.shape}, got {len(text)} bytes of JSON")
     try:
-        values = _numbers(msgspec.json.decode(text, type=list[Any]), dtype)
+        values = _numbers(_VALUES.decode(text), dtype)
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
         raise CodecError(f"{where}: data is not a list of numbers, flat or nested evenly") from None
     if values.size == 0 and count == 0:

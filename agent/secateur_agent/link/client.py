@@ -11,6 +11,7 @@ import queue
 import random
 import ssl
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ SESSION_EXPIRY_S = 3600
 """How long the broker keeps what it has for a device that is away; afterwards the retained messages say it all."""
 MAX_OUT_MESSAGES = 200
 MAX_WAITING_MESSAGES = 256
-"""Messages in the inbox; beyond, the connection is reset, so that the broker keeps and sends again what is not taken."""
+"""Messages in the inbox; beyond, QoS 0 is dropped, and QoS 1 waits in the network, then at the broker."""
+ROOM_LIMIT_S = 5.0
 RECEIVE_MAXIMUM = 64
 STOP_LIMIT_S = 3.0
 _FILTERS_PER_PACKET = 50
@@ -71,7 +73,7 @@ class Link:
             device: id of the device; also names its session at the broker, so it must be unique.
             boot: id of this start, for the state that the broker publishes if the device is lost.
             address: the broker.
-            inbox: where events go; unbounded or with room for at least 16.
+            inbox: where events go; best unbounded, since the link bounds what it puts there itself; else room for 16.
             keepalive_s: after 1.5 times this without a sign of life, either side gives the connection up.
             username: name to log in with; the address's own if None.
             password: password to log in with.
@@ -95,6 +97,7 @@ class Link:
         self._connected = threading.Event()
         self._stopping = False
         self._told_down = False
+        self._overflowed = False
         self._acknowledgements: Acknowledgements | None = None
         self._client = self._make_client(device, username or address.username, password, ca_file)
 
@@ -129,8 +132,9 @@ class Link:
                 confirmed = info.is_published()
             except (RuntimeError, ValueError):
                 _log.warning("the state %r could not be published before disconnecting", state)
-        reason = "Normal disconnection" if confirmed else "Disconnect with will message"
-        self._client.disconnect(reasoncode=ReasonCode(PacketTypes.DISCONNECT, reason))
+        # A normal disconnection carries no reason code: iotcore publishes the will whenever there is one, even 0.
+        reason = None if confirmed else ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message")
+        self._client.disconnect(reasoncode=reason)
         self._client.loop_stop()
         self._connected.clear()
 
@@ -168,7 +172,10 @@ class Link:
                 self._send_subscriptions(dict.fromkeys(filters, qos))
 
     def unsubscribe(self, *filters: str) -> None:
-        """Unsubscribe, at the next connection if there is none now."""
+        """Unsubscribe, at the next connection if there is none now.
+
+        Ignore what still comes: a broker may have it queued, and iotcore ignores this in a session that was resumed.
+        """
         with self._lock:
             for name in filters:
                 self._filters.pop(name, None)
@@ -176,9 +183,7 @@ class Link:
             if self.connected:
                 self._send_unsubscriptions()
 
-    def _make_client(
-        self, device: str, username: str | None, password: str | None, ca_file: Path | None
-    ) -> ResilientClient:
+    def _make_client(self, device: str, username: str | None, password: str | None, ca_file: Path | None) -> ResilientClient:
         client = ResilientClient(
             CallbackAPIVersion.VERSION2, client_id=f"secateur-{device}", protocol=mqtt.MQTTv5, manual_ack=True
         )
@@ -218,6 +223,7 @@ class Link:
         self._vary_reconnect_delay(client)
         self._acknowledgements = Acknowledgements(client.ack)
         self._told_down = False
+        self._overflowed = False
         with self._lock:
             # Also when the broker kept the session: what was subscribed while away is not in it, and the retained
             # messages come again, which repairs a queue that overflowed.
@@ -241,7 +247,7 @@ class Link:
             self._told_down = True
             self._inbox.put_nowait(Disconnected(reason))
 
-    def _on_message(self, client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         acknowledge = None
         if message.qos > 0 and self._acknowledgements is not None:
             acknowledge = self._acknowledgements.expect(message.mid)
@@ -252,18 +258,28 @@ class Link:
             if acknowledge is not None:
                 acknowledge()
             return
-        if self._inbox.qsize() >= self._capacity:
-            _log.warning("%d messages wait to be handled; the connection is reset", self._inbox.qsize())
-            client.reset()  # type: ignore[attr-defined]
+        if not self._make_room(message.qos):
             return
         self._inbox.put_nowait(Received(topic, bytes(message.payload), message.retain, acknowledge))
+
+    def _make_room(self, qos: int) -> bool:
+        """Wait until the inbox has room, which slows the broker down; give up before either side thinks the other dead."""
+        deadline = time.monotonic() + ROOM_LIMIT_S
+        while not self._overflowed and self._inbox.qsize() >= self._capacity:
+            if qos == 0:
+                return False
+            if time.monotonic() > deadline:
+                _log.warning("%d messages wait and none is handled; the connection is reset", self._inbox.qsize())
+                # What comes after the first that is not taken is not taken either, or the order would change.
+                self._overflowed = True
+                self._client.reset()
+            time.sleep(0.005)
+        return not self._overflowed
 
     def _on_subscribe(self, _client: mqtt.Client, _data: Any, _mid: int, reasons: list[Any], _properties: Any) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
         if refused:
-            _log.warning(
-                "%s refused %d subscriptions: %s", self._address, len(refused), ", ".join(sorted(set(refused)))
-            )
+            _log.warning("%s refused %d subscriptions: %s", self._address, len(refused), ", ".join(sorted(set(refused))))
 
     def _send_subscriptions(self, filters: dict[str, int]) -> None:
         wanted = list(filters.items())

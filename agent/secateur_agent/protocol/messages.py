@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import threading
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -15,9 +16,10 @@ from msgspec import Meta
 
 PROTOCOL_VERSION = 1
 
-Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-RungId = Annotated[str, Meta(pattern=r"^r[0-9]{1,6}-[a-z0-9-]{1,24}$")]
+# ``(?!\n)``: in Python ``$`` also matches before a final newline; ``\Z`` is unknown to JSON Schema.
+Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+RungId = Annotated[str, Meta(pattern=r"^r[0-9]{1,6}-[a-z0-9-]{1,24}$(?!\n)")]
 Text = Annotated[str, Meta(max_length=2000)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -279,6 +281,18 @@ def encode(message: object) -> bytes:
     return msgspec.json.encode(message)
 
 
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
+_DECODERS_LOCK = threading.Lock()
+
+
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """One decoder per type, made by one thread at a time: msgspec 0.22 crashes if two threads are the first to use a type."""
+    with _DECODERS_LOCK:
+        if kind not in _DECODERS:
+            _DECODERS[kind] = msgspec.json.Decoder(kind)
+        return _DECODERS[kind]
+
+
 def decode(data: bytes, kind: type[M], what: str = "") -> M:
     """Decode and validate a JSON message.
 
@@ -294,6 +308,6 @@ def decode(data: bytes, kind: type[M], what: str = "") -> M:
     if len(data) > MAX_MESSAGE_BYTES:
         raise MessageError(f"{name}: {len(data)} bytes, more than the limit of {MAX_MESSAGE_BYTES}")
     try:
-        return msgspec.json.decode(data, type=kind)
+        return _decoder(kind).decode(data)  # type: ignore[no-any-return]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MessageError(f"{name}: {error}") from None

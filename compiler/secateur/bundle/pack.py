@@ -19,7 +19,8 @@ from secateur_agent.bundle.reader import BundleFolder
 
 def encode_base(tensors: Mapping[str, NDArray[np.generic]]) -> bytes:
     """Return a base as a safetensors file."""
-    return save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    data: bytes = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    return data
 
 
 def digest(data: bytes) -> str:

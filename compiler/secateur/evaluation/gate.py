@@ -57,9 +57,7 @@ def check_rung(
     return GateResult(found, usual, reason)
 
 
-def golden_check(
-    data: bytes, specs: Sequence[TensorSpec], seed: int, low: float, high: float, precision: str
-) -> Golden:
+def golden_check(data: bytes, specs: Sequence[TensorSpec], seed: int, low: float, high: float, precision: str) -> Golden:
     """Make the golden check that travels with a rung.
 
     The tolerance covers what kernels of other processors may do differently: 5% of the outputs' range for int8, else 0.1%.

@@ -39,7 +39,8 @@ class Session:
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the first output for all inputs, (samples, …)."""
         parts = [
-            self._session.run(None, {self._input: inputs[start : start + _BATCH]})[0] for start in range(0, len(inputs), _BATCH)
+            self._session.run(None, {self._input: inputs[start : start + _BATCH]})[0]
+            for start in range(0, len(inputs), _BATCH)
         ]
         return np.concatenate(parts)
 

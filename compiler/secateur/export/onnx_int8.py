@@ -78,7 +78,7 @@ class _Int8Writer:
                 result = write_operator(self._writer, self._network, node, inputs, self._final(node.output))
             clipped = self._clipped_by_quantization(end)
             done |= {end.output, clipped}
-            if clipped in self._network.outputs and not self._final(clipped) == result:
+            if clipped in self._network.outputs and self._final(clipped) != result:
                 result = self._writer.node("Identity", [self._quantize(clipped, result)], clipped)
             self._names[clipped] = result if clipped in self._network.outputs else self._quantize(clipped, result)
         return self._writer.program(self._network.inputs, self._network.outputs)
@@ -135,7 +135,7 @@ class _Int8Writer:
 
     def _bias(self, table: Table, weight_scale: PrivateVector, input_scale: float) -> str:
         factor = np.float32(input_scale)
-        scale = (weight_scale.values * factor).astype("<f4")
+        scale = (np.asarray(weight_scale.values, np.float32) * factor).astype("<f4")
         values = np.clip(np.rint(table.shift.astype(np.float64) / scale), -(2**31) + 1, 2**31 - 1).astype("<i4")
         writer = self._writer
         quantized = writer.initializer(PrivateVector(values), values.shape, _INT32)

@@ -6,9 +6,11 @@ Canonical: no node names, no metadata, tensors named by number, so that nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper
 
 from secateur.export.program import BaseSlice, Integer, Piece, PrivateVector, Program, ScaledVector, size_of
@@ -65,7 +67,7 @@ class OnnxWriter:
         self._initializers += _field(5, content)
         return name
 
-    def vector(self, values: np.ndarray, shape: Sequence[int] | None = None) -> str:
+    def vector(self, values: NDArray[Any] | np.generic, shape: Sequence[int] | None = None) -> str:
         """Add private values as an initializer; ``shape`` is theirs unless given."""
         array = np.asarray(values)
         array = array.astype(array.dtype.newbyteorder("<"))

@@ -121,8 +121,11 @@ class Program:
         for piece in self.pieces:
             if isinstance(piece, bytes):
                 literals += piece
-                before = ops.pop().length if ops and isinstance(ops[-1], rc.Literal) else 0
-                ops.append(rc.Literal(before + len(piece)))
+                last = ops[-1] if ops else None
+                if isinstance(last, rc.Literal):
+                    ops[-1] = rc.Literal(last.length + len(piece))
+                else:
+                    ops.append(rc.Literal(len(piece)))
             elif isinstance(piece, Integer):
                 ops.append(rc.Varint())
                 ints.append(piece.value)
@@ -138,9 +141,7 @@ class Program:
                 ops.append(rc.Product(numbers[id(piece.vector)]))
                 vectors += np.asarray(piece.factor, "<f4").tobytes()
         size = size_of(self.pieces)
-        draft = rc.Recipe(
-            1, bytes(32), size, b"", tuple(ops), bytes(literals), tuple(ints), tuple(slices), bytes(vectors)
-        )
+        draft = rc.Recipe(1, bytes(32), size, b"", tuple(ops), bytes(literals), tuple(ints), tuple(slices), bytes(vectors))
         data = b"".join(write_pieces(draft, base, "rung"))
         return msgspec.structs.replace(draft, sha256=hashlib.sha256(data).digest()), data
 
@@ -156,4 +157,3 @@ def child_of(recipe: rc.Recipe, parent: rc.Recipe, parent_sha256: bytes) -> rc.R
     if recipe.ops != parent.ops or recipe.literals != parent.literals:
         return None
     return msgspec.structs.replace(recipe, parent=parent_sha256, ops=(), literals=b"")
-

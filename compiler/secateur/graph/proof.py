@@ -6,7 +6,7 @@ cut are set to zero wherever a weight reads them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ def prove(
     network: Network,
     groups: Groups,
     cut: Callable[[Network, Groups, Keep], Network],
-    keeps: list[Keep],
+    keeps: Sequence[Keep],
     seed: int = 0,
     batch: int = 2,
 ) -> float:
@@ -59,8 +59,8 @@ def prove(
         small = cut(network, groups, keep)
         try:
             tensors = run(small, feeds, fixed_values(small, torch.float64), wanted=small.shapes)
-        except RuntimeError as error:
-            raise ProofError(f"proof: the cut network does not run: {str(error).splitlines()[0]}") from None
+        except RuntimeError as failure:
+            raise ProofError(f"proof: the cut network does not run: {str(failure).splitlines()[0]}") from None
         for name, value in tensors.items():
             expected = _select(masked[name], groups, name, keep)
             if expected.shape != value.shape:

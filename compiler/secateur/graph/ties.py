@@ -30,13 +30,13 @@ class Ties:
             for axis, size in enumerate(shape[1:], start=1):
                 self._sizes[f"tensor:{name}", axis] = size
         for name, weight in network.weights.items():
-            self._sizes |= {(f"weight:{name}", axis): weight.shape[axis] for axis in (0, 1)}
+            self._sizes |= {weight_axis(name, axis): weight.shape[axis] for axis in (0, 1)}
         for name, table in network.tables.items():
             self._sizes[f"table:{name}", 0] = table.scale.size
         self._offset: dict[Axis, int] = {}
         total = 0
-        for axis, size in self._sizes.items():
-            self._offset[axis] = total
+        for key, size in self._sizes.items():
+            self._offset[key] = total
             total += size
         self._parent = np.arange(total, dtype=np.int64)
         self.reasons: dict[int, str] = {}

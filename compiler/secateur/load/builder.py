@@ -54,7 +54,7 @@ class Converting:
         """Return the error that names this node."""
         return UnsupportedModelError(f"{self.label}: {reason}")
 
-    def emit(self, op: str, inputs: list[str] | None = None, output: str = "", **attrs: Any) -> str:
+    def emit(self, op: str, inputs: list[str] | None = None, output: str = "", /, **attrs: Any) -> str:
         """Add a node of the normal form and return its output tensor."""
         chosen = self.inputs[:1] if inputs is None else inputs
         return self._builder.add(Node(op, tuple(chosen), output or self.output, attrs, self.name), self.label)

@@ -90,7 +90,8 @@ def _spatial(node: Converting, kernel: tuple[int, ...]) -> dict[str, tuple[int, 
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         sizes = node.shape()[2:]
         total = [
-            max(0, (-(-size // s) - 1) * s + (k - 1) * d + 1 - size) for size, s, k, d in zip(sizes, strides, kernel, dilations)
+            max(0, (-(-size // s) - 1) * s + (k - 1) * d + 1 - size)
+            for size, s, k, d in zip(sizes, strides, kernel, dilations)
         ]
         small, large = [t // 2 for t in total], [t - t // 2 for t in total]
         pads = tuple(small + large if auto == "SAME_UPPER" else large + small)
@@ -109,7 +110,7 @@ def _conv(node: Converting) -> None:
     bias = node.constant(2)
     spatial = _spatial(node, weight.shape[2:])
     middle = node.output + ":conv"
-    node.emit("Conv", output=middle, weight=node.weight(weight), groups=node.attrs.get("group", 1), **spatial)
+    node.emit("Conv", None, middle, weight=node.weight(weight), groups=node.attrs.get("group", 1), **spatial)
     channels = weight.shape[0]
     shift = np.zeros(channels) if bias is None else bias
     node.emit("Affine", [middle], table=node.table(np.ones(channels), shift), axis=1)
@@ -127,7 +128,7 @@ def _batch_norm(node: Converting) -> None:
 def _linear(node: Converting, weight: Constant, bias: Constant | None) -> None:
     """A fully connected layer; ``weight`` is (out, in)."""
     middle = node.output + ":linear"
-    node.emit("Linear", output=middle, weight=node.weight(weight))
+    node.emit("Linear", None, middle, weight=node.weight(weight))
     shift = np.zeros(weight.shape[0]) if bias is None else np.broadcast_to(bias.ravel(), weight.shape[0])
     node.emit("Affine", [middle], table=node.table(np.ones(weight.shape[0]), shift), axis=len(node.shape()) - 1)
 
@@ -213,7 +214,7 @@ def _reduce_mean(node: Converting) -> None:
     if node.attrs.get("keepdims", 1):
         node.emit("GlobalAveragePool")
     else:
-        node.emit("Flatten", [node.emit("GlobalAveragePool", output=node.output + ":pool")])
+        node.emit("Flatten", [node.emit("GlobalAveragePool", None, node.output + ":pool")])
 
 
 @converter("Flatten", "Reshape", "Squeeze")

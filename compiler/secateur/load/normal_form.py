@@ -34,7 +34,7 @@ def _drop_dead(network: Network) -> Network:
 
 def _merge_affine(network: Network) -> Network:
     """``Affine`` after ``Affine`` on the same axis becomes one (a bias and the batch norm behind it)."""
-    uses = {name: 0 for name in network.outputs}
+    uses = dict.fromkeys(network.outputs, 0)
     for node in network.nodes:
         for name in node.inputs:
             uses[name] = uses.get(name, 0) + 1

@@ -45,7 +45,9 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
         if node.op_type in CONTROL_FLOW:
             raise UnsupportedModelError(f"{label}: control flow that depends on data cannot be compiled; export without it")
         if node.domain not in _STANDARD_DOMAINS:
-            raise UnsupportedModelError(f"{label}: operator of domain {node.domain!r} not supported; export with standard ones")
+            raise UnsupportedModelError(
+                f"{label}: operator of domain {node.domain!r} not supported; export with standard ones"
+            )
         builder.convert(node, CONVERTERS.get(node.op_type), label)
     outputs = [builder.resolve(value.name) for value in graph.output]
     for name, value in zip(outputs, graph.output):

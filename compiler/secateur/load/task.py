@@ -1,7 +1,7 @@
 """Tasks: the data that a network is compiled with, and what counts as good.
 
-A task is ``module:object`` with ``batches(split)``, one finite, repeatable pass of ``(inputs, targets or None)`` as numpy for
-the splits ``train``, ``calibration``, ``validation`` and ``test``; optionally ``loss(outputs, targets)`` in torch and
+A task is ``module:object`` with ``batches(split)``, one finite, repeatable pass of ``(inputs, targets or None)`` as numpy
+for the splits ``train``, ``calibration``, ``validation`` and ``test``; optionally ``loss(outputs, targets)`` in torch and
 ``metric(outputs, targets)`` in numpy over a whole split, 0 to 1, higher is better. Or it is a ``.npz`` file.
 """
 
@@ -52,7 +52,9 @@ class Task:
         self.labelled = all(targets is not None for _, targets in self._splits.values())
         own = getattr(source, "metric", None)
         self._metric: Callable[[Array, Array], float] = own if callable(own) else accuracy
-        self.metric_name = "agreement" if not self.labelled else getattr(source, "metric_name", "metric" if own else "accuracy")
+        self.metric_name = (
+            "agreement" if not self.labelled else getattr(source, "metric_name", "metric" if own else "accuracy")
+        )
         loss = getattr(source, "loss", None)
         self.loss: Callable[[Any, Any], Any] | None = loss if callable(loss) and self.labelled else None
 
@@ -70,7 +72,7 @@ class Task:
         return self._splits[split][1] if self.labelled else None
 
     def metric(self, outputs: Array, split: str, reference: Array) -> float:
-        """Return how good ``outputs`` for a split are: the task's metric, or without labels the agreement with ``reference``.
+        """Return how good ``outputs`` are: the task's metric, or without labels the agreement with ``reference``.
 
         Args:
             outputs: of the network in question, all samples of the split.

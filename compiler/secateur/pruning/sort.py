@@ -18,10 +18,7 @@ def sort_groups(network: Network, groups: Groups, scores: Mapping[str, NDArray[n
         groups: its channel groups; they hold for the result too.
         scores: group id → score per channel, shape (channels,).
     """
-    orders = {
-        group.id: np.argsort(-np.asarray(scores[group.id], np.float64), kind="stable")
-        for group in groups.groups
-    }
+    orders = {group.id: np.argsort(-np.asarray(scores[group.id], np.float64), kind="stable") for group in groups.groups}
 
     def permutation(kind: str, name: str, axis: int, size: int) -> NDArray[np.int64]:
         index = np.arange(size)

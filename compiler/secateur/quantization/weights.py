@@ -36,8 +36,8 @@ def rung_weight_scale(
 ) -> NDArray[np.float32]:
     """Return a rung's quantization scale of a weight, rounded to the 8 significant bits of a bfloat16.
 
-    Rounding costs at most 0.2% of a weight, less than the int8 grid itself, and halves what a recipe has to carry. The scale is
-    never so small that the bias would not fit into int32.
+    Rounding costs at most 0.2% of a weight, less than the int8 grid itself, and halves what a recipe carries. The scale
+    is never so small that the bias would not fit into int32.
 
     Args:
         base_scale: of the shared weight's kept output channels, (out,).

@@ -48,7 +48,7 @@ class Limits(Protocol):
 def latency_model(planned: Mapping[str, float], measurements: Sequence[Measured]) -> Callable[[float], float]:
     """Return planned latency → latency on this device, in ms.
 
-    Between measured rungs it interpolates; beyond them it keeps the ratio of the nearest. With no measurement it changes nothing.
+    Between measured rungs it interpolates; beyond them it keeps the ratio of the nearest. Without any it changes nothing.
     """
     pairs = sorted((planned[m.rung], m.latency_p50_ms) for m in measurements if m.rung in planned)
     if not pairs:

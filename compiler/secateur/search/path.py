@@ -82,4 +82,5 @@ def _loss(scores: NDArray[np.float64], makers: int) -> NDArray[np.float64]:
     """Loss of keeping k channels, for k = 0 … n: −log of the share of squared importance kept, once per layer."""
     energy = np.concatenate([[0.0], np.cumsum(np.asarray(scores, np.float64) ** 2 + 1e-12)])
     with np.errstate(divide="ignore"):
-        return -np.log(energy / energy[-1]) * makers
+        loss: NDArray[np.float64] = -np.log(energy / energy[-1]) * makers
+    return loss

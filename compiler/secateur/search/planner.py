@@ -42,7 +42,7 @@ def plan_rung(step: Step, costs: Costs, model: Roofline) -> Plan:
 
 
 def plan_ladder(path: list[Step], costs: Costs, model: Roofline, budget: Budget, rungs: int) -> list[Plan]:
-    """Choose the rungs: the original, then points of the path that meet the budgets, evenly spaced on a log scale of latency.
+    """Choose the rungs: the original, then points of the path that meet the budgets, in even ratios of latency.
 
     Args:
         path: nested keep-counts, latency falling.
@@ -70,7 +70,9 @@ def plan_ladder(path: list[Step], costs: Costs, model: Roofline, budget: Budget,
     top = below[0].latency_ms
     bottom = max(below[-1].latency_ms, min(SMALLEST_SHARE_OF_LATENCY * original.latency_ms, top * 0.5))
     unbound = top > 0.9 * original.latency_ms
-    targets = np.geomspace(original.latency_ms if unbound else top, bottom, rungs if unbound else rungs - 1)[1 if unbound else 0 :]
+    targets = np.geomspace(original.latency_ms if unbound else top, bottom, rungs if unbound else rungs - 1)[
+        1 if unbound else 0 :
+    ]
     chosen = [original]
     for target in targets:
         plan = min(below, key=lambda p: abs(np.log(p.latency_ms / target)))

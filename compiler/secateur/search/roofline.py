@@ -1,7 +1,7 @@
 """A roofline estimate of latency, memory and energy from a device profile.
 
-Williams, Waterman, Patterson: Roofline, CACM 2009: an operator takes the longer of its arithmetic at peak rate and its memory
-traffic at peak bandwidth; here plus a fixed cost. It is an estimate, and everything made from it says ``roofline``.
+Williams, Waterman, Patterson: Roofline, CACM 2009: an operator takes the longer of its arithmetic at peak rate and its
+memory traffic at peak bandwidth; here plus a fixed cost. It is an estimate, and everything made from it says ``roofline``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Roofline:
         return sum(self.operator_ms(cost) for cost in costs.of(keep))
 
     def memory_mb(self, costs: Costs, keep: Keep) -> float:
-        """Estimate the peak memory of a fresh worker: the bare runtime, the weights twice (file and prepacked), activations."""
+        """Estimate the peak memory of a fresh worker: bare runtime, weights twice (file and prepacked), activations."""
         weights = 2 * costs.params(keep) * self.bytes_per_element
         activations = 2 * costs.peak_activation_elements(keep) * self.bytes_per_element
         return self.profile.memory.runtime_base_mb + (weights + activations) / 2**20

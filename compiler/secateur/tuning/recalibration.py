@@ -126,7 +126,11 @@ def recalibrate(
     Returns:
         Table → new private values.
     """
-    skip = {node.attrs["table"] for node in network.nodes if keep_output and node.output in network.outputs and node.op == "Affine"}
+    skip = {
+        node.attrs["table"]
+        for node in network.nodes
+        if keep_output and node.output in network.outputs and node.op == "Affine"
+    }
     weights = fixed_values(network)
     values = _Recalibrating(weights, targets, network.tables)
     name = next(iter(network.inputs))

@@ -166,7 +166,10 @@ def distil(
             on_step(step + 1, total)
     weights = {key: parameter.detach().numpy().copy() for key, parameter in shared.items()}
     tables = [
-        {key: Table(student.gain[key].detach().numpy().copy(), student.offset[key].detach().numpy().copy()) for key in student.gain}
+        {
+            key: Table(student.gain[key].detach().numpy().copy(), student.offset[key].detach().numpy().copy())
+            for key in student.gain
+        }
         for student in students
     ]
     return weights, tables
@@ -195,9 +198,7 @@ def _distance(got: Tensor, expected: Tensor, temperature: float) -> Tensor:
     return F.mse_loss(got, expected) / expected.var().clamp_min(1e-12)
 
 
-def fold_statistics(
-    network: Network, tables: Mapping[str, Table], inputs: NDArray[np.float32]
-) -> dict[str, Table]:
+def fold_statistics(network: Network, tables: Mapping[str, Table], inputs: NDArray[np.float32]) -> dict[str, Table]:
     """Turn gains and offsets of normalised channels into the scales and shifts of ``y = scale · x + shift``.
 
     Args:
@@ -207,4 +208,3 @@ def fold_statistics(
     """
     goals = {name: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for name, t in tables.items()}
     return recalibrate(network.with_values(tables=tables), goals, inputs)
-

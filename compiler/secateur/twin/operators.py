@@ -77,7 +77,8 @@ def _mul(xs: list[Tensor], attrs: Attrs) -> Tensor:
 
 @operator("ScalarAffine")
 def _scalar_affine(xs: list[Tensor], attrs: Attrs) -> Tensor:
-    return xs[0] * attrs["scale"] + attrs["shift"]
+    y: Tensor = xs[0] * attrs["scale"] + attrs["shift"]
+    return y
 
 
 def conv(x: Tensor, weight: Tensor, attrs: Attrs) -> Tensor:
@@ -103,8 +104,9 @@ def _max_pool(xs: list[Tensor], attrs: Attrs) -> Tensor:
     spatial = len(kernel)
     begins, ends = attrs["pads"][:spatial], attrs["pads"][spatial:]
     x = F.pad(xs[0], _torch_pads(begins, ends), value=float("-inf")) if any(attrs["pads"]) else xs[0]
-    function = F.max_pool1d if spatial == 1 else F.max_pool2d
-    return function(x, kernel, attrs["strides"], 0, attrs.get("dilations", (1,) * spatial), bool(attrs["ceil_mode"]))
+    function: Any = F.max_pool1d if spatial == 1 else F.max_pool2d
+    y: Tensor = function(x, kernel, attrs["strides"], 0, attrs.get("dilations", (1,) * spatial), bool(attrs["ceil_mode"]))
+    return y
 
 
 @operator("AveragePool")
@@ -115,8 +117,9 @@ def _average_pool(xs: list[Tensor], attrs: Attrs) -> Tensor:
     x, padding, include = xs[0], begins, bool(attrs["count_include_pad"])
     if begins != ends:
         x, padding, include = F.pad(x, _torch_pads(begins, ends)), (0,) * spatial, True
-    function = F.avg_pool1d if spatial == 1 else F.avg_pool2d
-    return function(x, kernel, attrs["strides"], padding, bool(attrs["ceil_mode"]), include)
+    function: Any = F.avg_pool1d if spatial == 1 else F.avg_pool2d
+    y: Tensor = function(x, kernel, attrs["strides"], padding, bool(attrs["ceil_mode"]), include)
+    return y
 
 
 @operator("GlobalAveragePool")

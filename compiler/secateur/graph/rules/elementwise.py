@@ -6,7 +6,20 @@ from secateur.graph.rules.registry import rule
 from secateur.graph.ties import Ties, tensor_axis
 from secateur.ir import Node
 
-_UNARY = ("Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Erf", "Exp", "Sqrt", "Neg")
+_UNARY = (
+    "Relu",
+    "LeakyRelu",
+    "Clip",
+    "Sigmoid",
+    "HardSigmoid",
+    "HardSwish",
+    "Tanh",
+    "Softplus",
+    "Erf",
+    "Exp",
+    "Sqrt",
+    "Neg",
+)
 
 
 @rule(*_UNARY, "Abs", "ScalarAffine", "Add", "Sub", "Mul")
