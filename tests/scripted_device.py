@@ -151,13 +151,16 @@ class HostProcess:
         self._command = [sys.executable, "-m", "secateur.cli", "serve", *base, "--gather", "300ms", *options]
         self._process: subprocess.Popen[str] | None = None
 
-    def start(self) -> HostProcess:
-        """Start it and wait until its API answers."""
+    def start(self, connected: bool = True) -> HostProcess:
+        """Start it and wait until its API answers and, unless told otherwise, until it is connected to the broker."""
         with self._log.open("a") as log:
             self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if "controller ready" in line:
+                if connected:
+                    with self.client() as client:
+                        eventually("connection to the broker", lambda: client.status()["connected"])
                 return self
         raise AssertionError(f"the host did not start: {self.log()}")
 
@@ -180,6 +183,12 @@ class HostProcess:
         assert self._process is not None
         self._process.terminate()
         return self._end()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running host."""
+        assert self._process is not None, "the host is not running"
+        return self._process.pid
 
     @property
     def running(self) -> bool:

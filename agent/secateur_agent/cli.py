@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
+    except BrokenPipeError:  # whoever read the output has gone
+        sys.stdout = None
+        return 1
     except (ValueError, OSError) as error:  # all errors of ours are ValueErrors of one line
         print(f"secateur-agent: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -58,9 +61,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    setup = prepare(options.config)
+    try:
+        return _serve(setup, options.config)
+    finally:
+        setup.release()
+
+
+def _serve(setup: Setup, config: Path) -> int:
     from secateur_agent.supervisor import INBOX_EVENTS, Stop, Supervisor
 
-    setup = prepare(options.config)
     inbox: queue.Queue[Any] = queue.Queue(INBOX_EVENTS)
     boot = new_boot_id()
     link = _link(setup, boot, inbox)
@@ -73,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     if Supervisor(setup, listening, inbox, link, boot).run() == "restart":
-        _start_again(listening, setup.config.listen, options.config)
+        _start_again(listening, setup.config.listen, config)
     if setup.config.listen.startswith("unix:"):
         Path(setup.config.listen.removeprefix("unix:")).unlink(missing_ok=True)
     return 0
@@ -118,7 +128,11 @@ def _start_again(listening: socket.socket, spec: str, config: Path) -> None:
 def _install(options: argparse.Namespace) -> int:
     from secateur_agent.install.by_hand import install_by_hand
 
-    name = install_by_hand(prepare(options.config), options.bundle, lambda line: print(line, flush=True))
+    setup = prepare(options.config)
+    try:
+        name = install_by_hand(setup, options.bundle, lambda line: print(line, flush=True))
+    finally:
+        setup.release()
     print(f"{name} is installed; 'secateur-agent run' serves it")
     return 0
 

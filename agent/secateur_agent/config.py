@@ -119,7 +119,8 @@ def check_config(table: dict[str, Any], path: Path) -> Config:
         if key not in fields:
             close = difflib.get_close_matches(key, fields, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known keys are {', '.join(fields)}"
-            raise ConfigError(str(path), ascii(key)[1:-1], f"is not a key of the configuration; {hint}")
+            shown = key if key.isidentifier() and key.isascii() else ascii(key)
+            raise ConfigError(str(path), shown, f"is not a key of the configuration; {hint}")
     for name, field in fields.items():
         if name not in table:
             if field.required:

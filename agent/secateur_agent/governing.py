@@ -14,8 +14,10 @@ from secateur_agent.protocol.messages import Policy, Reading, RungMeasurement
 from secateur_agent.store import StoreError, write_atomic
 from secateur_profiles import Profile
 
-TICK_SENSORS = frozenset({"memory", "pressure", "thermal", "cpu", "battery", "rpi_throttled", "process"})
-"""Names of the sensors that a decision needs; the others are read for the report only."""
+TICK_SENSORS = frozenset({"memory", "pressure", "thermal", "battery", "rpi_throttled"})
+"""Names of the sensors that every decision needs; the others are read for the report only."""
+THROTTLE_SENSORS = frozenset({"cpu"})
+"""Those that a decision needs, too, while the board may be throttled (`may_be_throttled`)."""
 _KERNEL_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -26,11 +28,14 @@ class RequestRate:
         self._time_constant_s = time_constant_s
         self._last: tuple[float, int] | None = None
         self.hz = 0.0
+        self.quiet = True
+        """Whether no request came since the update before."""
 
     def update(self, mono_s: float, requests: int) -> None:
         """Take the number of requests answered so far."""
         if self._last is not None and mono_s > self._last[0]:
             elapsed_s = mono_s - self._last[0]
+            self.quiet = requests == self._last[1]
             now_hz = max(0, requests - self._last[1]) / elapsed_s
             self.hz += (1 - math.exp(-elapsed_s / self._time_constant_s)) * (now_hz - self.hz)
             if self.hz < 1e-3:
@@ -38,15 +43,19 @@ class RequestRate:
         self._last = (mono_s, requests)
 
 
+def may_be_throttled(readings: Mapping[str, Reading], profile: Profile) -> bool:
+    """Return whether the firmware says that it throttles, or the temperature is one at which this board does."""
+    temperature_c = _value(readings, "temperature_c")
+    hot = temperature_c is not None and temperature_c >= profile.thermal.throttle_c
+    return hot or bool(_value(readings, "throttled_now"))
+
+
 def throttle_factor(readings: Mapping[str, Reading], profile: Profile) -> float:
     """Return by what factor latency is longer now, from the clock.
 
-    A low clock alone means an idle processor; it counts only while the firmware says that it throttles, or the
-    temperature is one at which this board does.
+    A low clock alone means an idle processor; it counts only while the board may be throttled.
     """
-    flagged = bool(_value(readings, "throttled_now"))
-    temperature_c = _value(readings, "temperature_c")
-    if not flagged and (temperature_c is None or temperature_c < profile.thermal.throttle_c):
+    if not may_be_throttled(readings, profile):
         return 1.0
     maximum_mhz = _value(readings, "cpu_freq_max_mhz")
     now_mhz = _value(readings, "cpu_freq_limit_mhz")
@@ -58,7 +67,12 @@ def throttle_factor(readings: Mapping[str, Reading], profile: Profile) -> float:
 
 
 def governor_sample(
-    readings: Mapping[str, Reading], profile: Profile, mono_s: float, request_rate_hz: float, pin: str
+    readings: Mapping[str, Reading],
+    profile: Profile,
+    mono_s: float,
+    request_rate_hz: float,
+    worker_rss_mb: float | None,
+    pin: str,
 ) -> GovernorSample:
     """Turn readings into what the governor decides upon; what is unavailable stays unknown."""
     charging = _value(readings, "battery_charging")
@@ -66,7 +80,7 @@ def governor_sample(
         mono_s=mono_s,
         mem_available_mb=_value(readings, "mem_available_mb"),
         cgroup_headroom_mb=_value(readings, "cgroup_headroom_mb"),
-        worker_rss_mb=_value(readings, "worker_rss_mb"),
+        worker_rss_mb=worker_rss_mb,
         psi_memory_some=_value(readings, "psi_memory_some_avg10"),
         throttle=throttle_factor(readings, profile),
         request_rate_hz=request_rate_hz,

@@ -54,6 +54,10 @@ class Setup:
         """The device's public key in base64."""
         return base64.b64encode(bytes(self.key.verify_key)).decode()
 
+    def release(self) -> None:
+        """Let another process use the state folder."""
+        os.close(self.lock)
+
 
 def prepare(path: Path) -> Setup:
     """Check the configuration and all that it names; take hold of the state folder.

@@ -15,7 +15,14 @@ import secateur_agent
 from secateur_agent.command_runner import CommandRunner
 from secateur_agent.commands import CommandLog
 from secateur_agent.downloads import Downloads
-from secateur_agent.governing import TICK_SENSORS, Governing, RequestRate, governor_sample
+from secateur_agent.governing import (
+    THROTTLE_SENSORS,
+    TICK_SENSORS,
+    Governing,
+    RequestRate,
+    governor_sample,
+    may_be_throttled,
+)
 from secateur_agent.helpers import HelperEnded, HelperRunner
 from secateur_agent.host_messages import HostMessages
 from secateur_agent.inference.control import Loaded, LoadFailed, StatsReply, WorkerExited
@@ -40,7 +47,7 @@ from secateur_agent.protocol.messages import (
 )
 from secateur_agent.reporting import Reporter, as_event_kind, birth_message
 from secateur_agent.runtime_versions import runtime_version
-from secateur_agent.sensors import Sensor, discover, read_all
+from secateur_agent.sensors import discover, read_all
 from secateur_agent.sensors.process import ProcessMemory
 from secateur_agent.startup import Setup
 from secateur_agent.shadow_state import DesiredShadow
@@ -49,6 +56,7 @@ from secateur_agent.switching import FromWorker, ServingWorker
 from secateur_agent.transfer.download import ChunkError
 
 INBOX_EVENTS = 1024
+_QUIET_TICKS = 3
 
 
 class Stop:
@@ -101,6 +109,8 @@ class Supervisor:
         self._shadow = DesiredShadow(setup.state_path / "desired.json", config.device, setup.trust_root)
         self._worker = ServingWorker(listening, inbox.put)
         self._sensors = [*discover(setup.sysfs_root), ProcessMemory(lambda: self._worker.pid)]
+        self._tick_sensors = [each for each in self._sensors if each.name in TICK_SENSORS]
+        self._throttle_sensors = [each for each in self._sensors if each.name in THROTTLE_SENSORS]
         self._governing = Governing(setup.state_path / "governor.json", setup.profile, time.monotonic())
         self._rate = RequestRate()
         self._commands = CommandRunner(
@@ -116,6 +126,8 @@ class Supervisor:
         self._messages = HostMessages(config.device, self._shadow, self, lambda text: self._announce("fault", text))
         self._asks = 0
         self._stale = True
+        self._undecided = False
+        self._undecided_ticks = 0
         self._unreported = True
         self._ending: Literal["", "stop", "restart"] = ""
         self._next_report_s = 0.0
@@ -151,7 +163,7 @@ class Supervisor:
         if desired is not None:
             self._recuts.want(desired.recuts)
         self._ladder.refresh(time.monotonic())
-        self._decide(time.monotonic(), self._read(TICK_SENSORS))
+        self._decide(time.monotonic(), self._read_for_decision())
         if self._worker.pid is None:
             self._worker.start(time.monotonic())
         if desired is not None and desired.model is not None and desired.version > self._installer.state.version:
@@ -238,6 +250,7 @@ class Supervisor:
         self._recuts.want(desired.recuts)
         if desired.model is not None:
             self._installer.want(desired.model, desired.version)
+        self._undecided = True
         self._changed()
 
     def on_ack(self, ack: Ack) -> None:
@@ -276,8 +289,11 @@ class Supervisor:
         self._downloads.ask_missing(now_s)
         self._installer.poll()
         report = now_s >= self._next_report_s
-        readings = read_all(self._sensors) if report else self._read(TICK_SENSORS)
-        if report:
+        # Nobody is waiting for an answer: decide less often, and spare the battery.
+        self._undecided_ticks += 1
+        decide = report or not self._rate.quiet or self._undecided_ticks >= _QUIET_TICKS
+        readings = read_all(self._sensors) if report else self._read_for_decision() if decide else None
+        if report and readings is not None:
             self._next_report_s = now_s + self._config.report_s
             try:
                 self._reporter.sample(
@@ -296,25 +312,29 @@ class Supervisor:
         decide = readings is not None
         if self._stale:
             self._stale = False
-            decide = self._ladder.refresh(now_s) or decide
+            decide = self._ladder.refresh(now_s) or self._undecided or decide
+            self._undecided = False
             self._recuts.step(self._ladder.ladder, free=not self._installer.state.busy)
             if not (self._installer.state.busy or self._recuts.busy or self._helpers.busy):
                 self._ladder.collect()
         if decide:
-            self._decide(now_s, readings if readings is not None else self._read(TICK_SENSORS))
+            self._decide(now_s, readings if readings is not None else self._read_for_decision())
         if self._unreported or self._downloads.owner:
             self._unreported = False
             self._reporter.report_shadow(self._reported())
 
     def _decide(self, now_s: float, readings: dict[str, Any]) -> None:
         keeper = self._ladder
+        self._undecided_ticks = 0
         if keeper.changed:
             digest = keeper.ladder.manifest_sha256 if keeper.ladder else ""
             self._governing.take_ladder(keeper.ladder, self._measurements.of(digest), keeper.banned)
             keeper.changed = False
         desired = self._shadow.desired
         pin = desired.pin if desired else ""
-        sample = governor_sample(readings, self._setup.profile, now_s, self._rate.hz, pin)
+        sample = governor_sample(
+            readings, self._setup.profile, now_s, self._rate.hz, self._worker.rss_mb, pin
+        )
         decision = self._governing.decide(sample, desired.policy if desired else Policy())
         if decision is None or keeper.ladder is None:
             return
@@ -325,9 +345,11 @@ class Supervisor:
             self._ask_reprune(decision.ask, decision.rung, decision.reason)
         self._worker.serve(keeper.ladder.load_request(keeper.ladder.entries[decision.rung], self._setup.profile))
 
-    def _read(self, names: frozenset[str]) -> dict[str, Any]:
-        wanted: list[Sensor] = [sensor for sensor in self._sensors if sensor.name in names]
-        return dict(read_all(wanted))
+    def _read_for_decision(self) -> dict[str, Any]:
+        readings = read_all(self._tick_sensors)
+        if may_be_throttled(readings, self._setup.profile):
+            readings |= read_all(self._throttle_sensors)
+        return readings
 
     # --- to the host --------------------------------------------------------------------------------------------------
 

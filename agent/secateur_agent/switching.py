@@ -23,6 +23,7 @@ _KILLS_WITHIN_S = 60.0
 _KILLS = 2
 _SHORT_LIFE_S = 5.0
 _LONGEST_PAUSE_S = 10.0
+_STATS_EVERY_TICKS = 2
 
 
 class FromWorker(msgspec.Struct, frozen=True):
@@ -61,6 +62,7 @@ class ServingWorker:
         self._kills_s: deque[float] = deque(maxlen=_KILLS)
         self._before = (0, 0)
         self._awaiting_stats = False
+        self._ticks = 0
         self._stopping = False
         self.stats: StatsReply | None = None
         self.loaded: Loaded | None = None
@@ -75,6 +77,13 @@ class ServingWorker:
     def wanted(self) -> LoadRung | None:
         """The rung that was asked for last."""
         return self._wanted
+
+    @property
+    def rss_mb(self) -> float | None:
+        """Resident memory of the worker; 0 while there is none, None while it is not known."""
+        if self._worker is None:
+            return 0.0
+        return self.stats.rss_mb if self.stats is not None else None
 
     @property
     def requests(self) -> int:
@@ -108,9 +117,10 @@ class ServingWorker:
             self._worker.load(load)
 
     def tick(self, now_s: float) -> None:
-        """Ask for the counters; start a worker whose pause is over."""
+        """Ask for the counters now and then; start a worker whose pause is over."""
         if self._worker is not None:
-            if not self._awaiting_stats:
+            self._ticks += 1
+            if self._ticks % _STATS_EVERY_TICKS == 0 and not self._awaiting_stats:
                 self._awaiting_stats = True
                 self._worker.request_stats()
         elif self._start_at_s is not None and now_s >= self._start_at_s:

@@ -45,11 +45,11 @@ def test_a_low_clock_counts_only_while_the_board_throttles(values: dict[str, flo
 
 def test_what_is_unavailable_stays_unknown() -> None:
     """One missing file kills the service (jetson_stats#484): here it is one unknown value."""
-    sample = governor_sample({}, PROFILE, 1.0, 0.0, "")
+    sample = governor_sample({}, PROFILE, 1.0, 0.0, None, "")
     assert sample.mem_available_mb is None
     assert sample.battery_charging is None
     assert sample.throttle == 1.0
-    charging = governor_sample(readings(battery_charging=0.0, battery_energy_mwh=12.5), PROFILE, 1.0, 0.0, "")
+    charging = governor_sample(readings(battery_charging=0.0, battery_energy_mwh=12.5), PROFILE, 1.0, 0.0, None, "")
     assert charging.battery_charging is False
     assert charging.battery_energy_mwh == 12.5
 
@@ -73,7 +73,7 @@ def test_the_horizon_goes_on_over_a_restart(tmp_path: Path) -> None:
 
     def decide(governing: Governing, mono_s: float) -> GovernorState:
         governing.take_ladder(ladder, (), ())
-        decision = governing.decide(governor_sample({}, PROFILE, mono_s, 0.0, ""), policy)
+        decision = governing.decide(governor_sample({}, PROFILE, mono_s, 0.0, None, ""), policy)
         assert decision is not None
         assert decision.rung == "r0-fp32"
         return msgspec.json.decode((tmp_path / "g.json").read_bytes())["state"]  # type: ignore[no-any-return]
@@ -88,7 +88,7 @@ def test_a_banned_rung_is_not_chosen_and_no_ladder_gives_no_decision(tmp_path: P
     bundle = make_bundle(tmp_path, keys)
     manifest = open_manifest(keys.root, (bundle / "manifest.json").read_bytes())
     governing = Governing(tmp_path / "g.json", PROFILE, 0.0)
-    sample = governor_sample({}, PROFILE, 1.0, 0.0, "")
+    sample = governor_sample({}, PROFILE, 1.0, 0.0, None, "")
     assert governing.decide(sample, Policy()) is None
     governing.take_ladder(InstalledLadder(manifest, "a" * 64, tmp_path), (), {"r0-fp32"})
     decision = governing.decide(sample, Policy())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import queue
+from pathlib import Path
+
+import pytest
 
 from secateur_agent.helpers import HelperEnded, HelperRunner, Job
 
@@ -36,15 +39,19 @@ def test_a_failure_is_one_line() -> None:
     assert not result.killed
 
 
-def test_one_that_takes_too_long_or_is_cancelled_is_killed() -> None:
+def test_one_that_takes_too_long_or_is_cancelled_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "endless_helper.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     ended: queue.Queue[HelperEnded] = queue.Queue()
     runner = HelperRunner(ended.put)
-    runner.submit(job("asyncio", b"", time_limit_s=0.5))  # runs for ever
+    runner.submit(job("endless_helper", b"", time_limit_s=0.5))
     result = ended.get(timeout=30)
     runner.ended(result)
     assert result.killed
     assert "longer than 0.5 s" in result.error
-    runner.submit(job("asyncio", owner="a"))
+    runner.submit(job("endless_helper", owner="a"))
     runner.submit(job("json.tool", b"[]", owner="a"))
     runner.submit(job("json.tool", b"[3]", owner="b"))
     runner.cancel("a")

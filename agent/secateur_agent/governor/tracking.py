@@ -36,7 +36,7 @@ def advance(state: GovernorState, sample: GovernorSample, ladder: Sequence[RungM
         state = replace(state, battery_reference_mwh=full_mwh)
     elif state.battery_reference_mwh is None:
         state = replace(state, battery_reference_mwh=known(sample.battery_energy_mwh))
-    if state.asked and set(state.standing) != {rung.id for rung in ladder}:
+    if state.standing and set(state.standing) != {rung.id for rung in ladder}:
         state = replace(state, asked=())
     return state
 

@@ -286,7 +286,7 @@ _DECODERS_LOCK = threading.Lock()
 
 
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    """One decoder per type, made by one thread at a time: msgspec 0.22 crashes if two threads are the first to use a type."""
+    """One decoder per type, made by one thread at a time: msgspec 0.22 crashes if two threads first use a type at once."""
     with _DECODERS_LOCK:
         if kind not in _DECODERS:
             _DECODERS[kind] = msgspec.json.Decoder(kind)

@@ -14,7 +14,7 @@ _OURS = ("secateur", "secateur_agent", "secateur_profiles")
 
 def is_ours(error: BaseException) -> bool:
     """Whether an error is one that this project defines for bad input: a ValueError of one of its packages."""
-    return isinstance(error, ValueError) and type(error).__module__.split(".")[0] in _OURS
+    return isinstance(error, ValueError) and any(kind.__module__.split(".")[0] in _OURS for kind in type(error).__mro__)
 
 
 def one_line(error: BaseException) -> str:

@@ -85,8 +85,9 @@ def serve(
     logging.basicConfig(
         format="%(asctime)s %(levelname)-7s %(message)s", level=logging.ERROR if quiet else logging.INFO, force=True
     )
-    for name in ("gmqtt", "asyncio", "httpx", "uvicorn"):  # they tell of every retry, with tracebacks
+    for name in ("gmqtt", "asyncio", "httpx"):  # they tell of every retry, with tracebacks
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     try:
         password = password_file.read_text().strip() if password_file else ""
     except (OSError, UnicodeDecodeError) as error:

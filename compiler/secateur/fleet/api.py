@@ -134,7 +134,7 @@ async def _stream(controller: Controller, request: Request) -> Any:
         if last < 0:
             newest = controller.samples.read(device, -1, 1)
             last = newest[-1]["id"] if newest else 0
-        while True:
+        while not controller.stopping:
             found = controller.samples.read(device, last, _STREAM_PAGE)
             for sample in found:
                 last = sample["id"]

@@ -96,6 +96,7 @@ class Controller:
             announce=self.publisher.announce,
         )
         self._states = {device.device: device.state for device in self.devices.all()}
+        self.stopping = False
         self._work = asyncio.Event()
         self._stored = asyncio.Event()
         self._answering: set[asyncio.Task[None]] = set()
@@ -136,6 +137,11 @@ class Controller:
             "broadcast_bytes": self.publisher.broadcast_bytes,
             "repair_bytes": self.publisher.repair_bytes,
         }
+
+    def end_streams(self) -> None:
+        """Let everybody who waits in `stored` go, for good: the host ends."""
+        self.stopping = True
+        self._stored.set()
 
     async def stored(self, limit_s: float) -> None:
         """Wait until something new was stored, but no longer than ``limit_s``."""

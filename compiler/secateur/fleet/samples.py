@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, bindparam, exists, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from secateur.fleet.schema import samples
@@ -15,6 +15,20 @@ from secateur.fleet.store import Store
 from secateur_agent.protocol.messages import Telemetry
 
 _MAX_RUNS = 100_000
+
+
+_following = samples.alias()
+_MINE = (samples.c.device == bindparam("device")) & (samples.c.boot == bindparam("boot"))
+_HAS_NEXT = exists().where(
+    _following.c.device == samples.c.device,
+    _following.c.boot == samples.c.boot,
+    _following.c.seq == samples.c.seq + 1,
+)
+_IS_STORED = select(samples.c.seq).where(_MINE, samples.c.seq == bindparam("held"))
+_END_OF_RUN = (
+    select(samples.c.seq).where(_MINE, samples.c.seq >= bindparam("held"), ~_HAS_NEXT).order_by(samples.c.seq).limit(1)
+)
+_NEWEST = select(func.max(samples.c.seq)).where(_MINE)
 
 
 class Batch(NamedTuple):
@@ -104,25 +118,22 @@ class SampleStore:
         held, seqs = batch.telemetry.first_held, [sample.seq for sample in batch.telemetry.samples]
         run = self._runs.get(key)
         in_order = seqs == list(range(seqs[0], seqs[0] + len(seqs)))
-        if run and in_order and run[0] <= held <= run[1] + 1 and held <= seqs[0] <= run[1] + 1:
-            last = max(run[1], seqs[-1])
-            self._runs[key] = (run[0], last)
-            return last
+        if run and in_order and held <= seqs[0]:
+            if run[0] <= held <= run[1] + 1 and seqs[0] <= run[1] + 1:
+                self._runs[key] = (run[0], max(run[1], seqs[-1]))
+                return self._runs[key][1]
+            if held == seqs[0] > run[1]:  # it dropped what lies between
+                self._runs[key] = (held, seqs[-1])
+                return seqs[-1]
         return self._query_reached(connection, key, held)
 
     def _query_reached(self, connection: Connection, key: tuple[str, str], held: int) -> int | None:
-        mine = (samples.c.device == key[0]) & (samples.c.boot == key[1])
-        following = samples.alias()
-        has_next = exists().where(
-            following.c.device == key[0], following.c.boot == key[1], following.c.seq == samples.c.seq + 1
-        )
+        where = {"device": key[0], "boot": key[1], "held": held}
         self._runs.pop(key, None)
-        if connection.scalar(select(samples.c.seq).where(mine, samples.c.seq == held)) is None:
+        if connection.scalar(_IS_STORED, where) is None:
             return None
-        reached: int | None = connection.scalar(
-            select(samples.c.seq).where(mine, samples.c.seq >= held, ~has_next).order_by(samples.c.seq).limit(1)
-        )
-        newest = connection.scalar(select(func.max(samples.c.seq)).where(mine))
+        reached: int | None = connection.scalar(_END_OF_RUN, where)
+        newest = connection.scalar(_NEWEST, where)
         if reached is not None and newest == reached:
             if len(self._runs) >= _MAX_RUNS:
                 self._runs.clear()

@@ -97,15 +97,20 @@ async def serve(
         controller = Controller(state, keys, address, bytes_per_s=bytes_per_s, gather_s=gather_s)
         config = uvicorn.Config(
             create_app(controller, token),
-            log_level="warning",
+            log_config=None,
             access_log=False,
             timeout_graceful_shutdown=2,
             lifespan="off",
         )
         server = _Server(config)
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            server.should_exit = True
+            controller.end_streams()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+            loop.add_signal_handler(number, stop)
         try:
             async with controller.running():
                 serving = asyncio.create_task(server.serve(sockets=[listener]))

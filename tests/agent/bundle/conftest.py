@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("secateur", deadline=None)  # check results, not time: machines that run tests are busy
-settings.load_profile("secateur")
 from secateur.bundle.keys import Keys, create_keys
 
+settings.register_profile("secateur", deadline=None)  # check results, not time: machines that run tests are busy
+settings.load_profile("secateur")
 sys.path.insert(0, str(Path(__file__).parents[2]))  # for bundle_factory
 
 

@@ -275,6 +275,25 @@ def test_numbers_stay_unique_when_the_file_of_this_boot_is_lost(path: Path) -> N
     assert append(reopened) == [first + 1]
 
 
+def test_damage_while_running_starts_a_new_file_and_numbers_go_on(path: Path) -> None:
+    outbox = Outbox(path, "boot")
+    append(outbox, 500)
+    for name in (path, path.with_name("outbox.db-wal")):
+        with name.open("r+b") as file:
+            file.write(b"\xa5" * name.stat().st_size)
+    outbox._file._connection.execute("PRAGMA shrink_memory")
+    sent = append(outbox, 5, start_s=5000.0)
+    assert sent == [501, 502, 503, 504, 505]
+    host = Host()
+    for now_s in range(6000, 9000, 250):
+        drain(outbox, host, now_s=float(now_s))
+    assert set(sent) <= host.stored["boot"]
+    assert outbox.held() == 0
+    assert len(host.stored["boot"]) + outbox.dropped >= 505
+    outbox.close()
+    assert append(Outbox(path, "boot"))[0] >= 506
+
+
 def test_a_damaged_row_is_dropped_and_the_rest_is_sent(path: Path) -> None:
     outbox = Outbox(path, "boot")
     append(outbox, 5)

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
+from bundle_factory import make_bundle
 from scripted_device import HostProcess, ScriptedDevice, eventually
 
 from secateur.bundle.keys import Keys
 from secateur.fleet.serve import ServeError, listening_socket
 from secateur_agent.protocol import topics
+from secateur_agent.protocol.messages import Answer, AskReprune, Constraints, decode, encode
 
 if TYPE_CHECKING:
     from conftest import BrokerProcess
@@ -65,7 +68,7 @@ def test_the_host_starts_before_the_broker_and_survives_its_restart(
     broker: BrokerProcess, keys: Keys, tmp_path: Path
 ) -> None:
     broker.kill()
-    host = HostProcess(tmp_path, broker.url).start()
+    host = HostProcess(tmp_path, broker.url).start(connected=False)
     try:
         with host.client() as client:
             assert client.status()["connected"] is False
@@ -91,8 +94,16 @@ def test_the_host_starts_before_the_broker_and_survives_its_restart(
         host.kill()
 
 
-def test_sigterm_ends_cleanly_and_removes_the_host_file(host: HostProcess) -> None:
-    assert host.terminate() == 0
+def test_sigterm_ends_cleanly_also_while_somebody_follows(host: HostProcess, make_device: MakeDevice) -> None:
+    pi = make_device("pi")
+    pi.telemetry([1])
+    pi.wait("acknowledgement", lambda d: d.acknowledged() == 1)
+    with host.client() as client:
+        eventually("birth", client.devices)
+        stream = client.follow("pi", after=0)
+        next(stream)
+        assert host.terminate() == 0
+        assert next(stream, None) is None
     assert not (host.state / "host.json").exists()
     assert "Traceback" not in host.log()
 
@@ -123,3 +134,29 @@ def test_a_second_host_on_the_same_state_folder_is_refused(host: HostProcess) ->
 def test_a_wrong_listen_address_is_refused(listen: str) -> None:
     with pytest.raises(ServeError, match="expected an IP address and a port"):
         listening_socket(listen)
+
+
+def test_a_reprune_ask_that_cannot_be_met_is_answered_and_the_host_lives(
+    host: HostProcess, make_device: MakeDevice, keys: Keys, tmp_path: Path
+) -> None:
+    (tmp_path / "workspace").mkdir()  # holds nothing
+    pi = make_device("pi")
+    with host.client() as client:
+        eventually("birth", lambda: [d for d in client.devices() if d["profile"]])
+        digest = client.push(make_bundle(tmp_path, keys), ["pi"])["manifest_sha256"]
+        ask = AskReprune(manifest_sha256=digest, precision="fp32", constraints=Constraints(latency_ms=1.0), reason="heat")
+        pi.publish(topics.ask("pi", "a1"), encode(ask))
+
+        def refused(device: ScriptedDevice) -> Answer | None:
+            answers = [decode(message.payload, Answer) for message in device.on(topics.answer("pi", "a1"))]
+            return next((answer for answer in answers if answer.status == "refused"), None)
+
+        answer = pi.wait("refusal", refused)
+        assert answer.text
+        (record,) = eventually("record", lambda: [r for r in client.reprunes() if r["status"] == "refused"])
+        assert (record["device"], record["reason"], record["text"]) == ("pi", "heat", answer.text)
+        workers = psutil.Process(host.pid).children(recursive=True)
+        assert workers
+    assert host.terminate() == 0
+    eventually("the cutting process's end", lambda: not any(worker.is_running() for worker in workers))
+    assert "Traceback" not in host.log()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,9 @@ def test_broker_urls_are_parsed() -> None:
     assert (secure.port, secure.tls is not None) == (8883, True)
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:1883", "http://x", "mqtt://", "mqtt://h:99999", "mqtt://h/path", "mqtt://[::"])
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:1883", "http://x", "mqtt://", "mqtt://h:99999", "mqtt://h/path", "mqtt://[::"]
+)
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(BrokerUrlError, match="expected mqtt://"):
         BrokerUrl.parse(url)
@@ -35,10 +38,8 @@ def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
 
 @given(st.text())
 def test_any_text_is_a_broker_url_or_refused(text: str) -> None:
-    try:
-        BrokerUrl.parse(text)
-    except BrokerUrlError as error:
-        assert str(error)
+    with contextlib.suppress(BrokerUrlError):
+        assert BrokerUrl.parse(text).host
 
 
 def run_session(broker: BrokerProcess, test: Callable[[Session, list[tuple[str, bytes]]], object]) -> None:

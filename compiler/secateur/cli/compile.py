@@ -1,0 +1,146 @@
+"""``secateur compile``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from secateur.cli.console import console, print_json, print_table, size
+from secateur.cli.options import JsonOption
+
+_STAGES = {
+    "load": "bring to normal form",
+    "prove": "prove the channel groups",
+    "tune": "tune all rungs together",
+    "build": "quantize, export, gate",
+    "pack": "pack and sign",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("compile")(compile_)
+
+
+def compile_(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="MODULE:FUNCTION or FILE.onnx.", show_default=False)],
+    task: Annotated[
+        str, typer.Option("--task", metavar="TASK", help="MODULE:OBJECT or FILE.npz with the data.", show_default=False)
+    ],
+    profile: Annotated[
+        list[str], typer.Option("--profile", metavar="NAME", help="A device profile; may be repeated.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where to write.", show_default=False)],
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--budget",
+            metavar="KIND=VALUE",
+            help="latency=20ms, memory=200MB, energy=5mJ, size=500KB or accuracy-drop=1 (points); may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    rungs: Annotated[int, typer.Option(help="Most rungs of a ladder, with the original.", min=2, max=32)] = 5,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Of the model. Default: from MODEL.", show_default=False)] = "",
+    criterion: Annotated[str, typer.Option(metavar="NAME", help="What ranks channels: magnitude-l2, magnitude-l1.")] = (
+        "magnitude-l2"
+    ),
+    steps: Annotated[int, typer.Option(help="Steps of tuning; 0 only recalibrates.", min=0)] = 300,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option("--precision", metavar="NAME", help="int8 or fp32. Default: the profile's first.", show_default=False),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Of torch on this machine.", min=1)] = 1,
+    keys: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the signing keys; created if missing.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compile a trained network into a ladder for one or more devices.
+
+    Writes NAME-PROFILE.bundle for each profile, report.html, report.json, and workspace, which later cuts need. Budgets bind
+    every rung but the original; if no network meets them, nothing is written and the exit status is 3.
+
+    \b
+    TASK is MODULE:OBJECT with batches(split) for train, calibration, validation and test, or FILE.npz with float32 x_train
+    and x_test in the model's own layout and optional integer labels y_train and y_test. Without labels a rung is measured
+    by its agreement with the original.
+
+    \b
+    Example:
+      secateur compile net.onnx --task data.npz --profile raspberry-pi-4b --budget latency=20ms -o build
+    """
+    # Torch takes seconds to import; no other command should wait for it.
+    import torch
+
+    from secateur.bundle.keys import default_folder, load_or_create_keys
+    from secateur.ir import parse_budget
+    from secateur.pipeline import CompileSettings, compile
+    from secateur.report import summarise, write_report
+
+    torch.set_num_threads(threads)
+    settings = CompileSettings(
+        budget=parse_budget(budget or []), rungs=rungs, criterion=criterion, steps=steps, precisions=tuple(precision or ())
+    )
+    chosen = name or Path(model.split(":")[-1]).name.removesuffix(".onnx").replace("_", "-")
+    folder = keys or default_folder()
+    signer = load_or_create_keys(folder)
+    with _progress(quiet=as_json) as tell:
+        result = compile(model, task, profile, out, chosen, signer, settings, tell)
+    write_report(out, result)
+    if as_json:
+        print_json(summarise(result))
+        return
+    for made in result.profiles:
+        rows = [
+            (
+                rung.entry.id,
+                f"{rung.entry.metric_value:.3f}",
+                f"{rung.test_value:.3f}",
+                f"{rung.entry.latency_ms:.3g} ms ({rung.entry.latency_source})",
+                f"{rung.entry.macs / 1e6:.3g} M",
+                size(rung.entry.file_bytes),
+                size(len(rung.recipe_file)),
+            )
+            for rung in made.rungs
+        ]
+        print(f"\n{made.bundle}  {size(made.bundle_bytes)}")
+        columns = ("rung", f"{result.metric_name} (validation)", "(test)", "latency", "MACs", "file", "recipe")
+        print_table(columns, rows, "no rung")
+        for rung, reason in made.dropped.items():
+            print(f"{rung} is not shipped: {reason}")
+    print(f"\nsigned with the keys in {folder} (development mode: all keys on this host); report in {out / 'report.html'}")
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    if quiet:
+        yield lambda stage, done, total: None
+    elif not sys.stdout.isatty():
+        seen: set[str] = set()
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in seen:
+                seen.add(stage)
+                print(f"{_STAGES.get(stage, stage)} …", flush=True)
+
+        yield tell
+    else:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
+        with Progress(*columns, console=console()) as bar:
+            tasks = {stage: bar.add_task(text, total=1, start=False) for stage, text in _STAGES.items()}
+            order = list(_STAGES)
+
+            def show(stage: str, done: int, total: int) -> None:
+                for before in order[: order.index(stage)]:
+                    bar.update(tasks[before], completed=bar.tasks[order.index(before)].total)
+                bar.start_task(tasks[stage])
+                bar.update(tasks[stage], completed=done, total=total)
+
+            yield show

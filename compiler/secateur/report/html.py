@@ -1,0 +1,82 @@
+"""The report as one HTML page with its pictures inside: it opens from a file, without a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jinja2
+
+from secateur.report.summary import ProfileReport, Report
+
+WIDTH, HEIGHT, MARGIN = 460, 260, 44
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A rung in a plot, in pixels."""
+
+    x: float
+    y: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A scatter plot with its axes."""
+
+    title: str
+    x_label: str
+    dots: list[Dot]
+    test_dots: list[Dot]
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+
+    @property
+    def line(self) -> str:
+        """The rungs joined, as an SVG point list."""
+        return " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in self.dots)
+
+
+def _axis(values: list[float], from_zero: bool) -> tuple[float, float]:
+    low, high = (0.0 if from_zero else min(values)), max(values)
+    room = (high - low or 1.0) * 0.08
+    return (low if from_zero else low - room), high + room
+
+
+def _plot(profile: ProfileReport, title: str, x_label: str, x: list[float]) -> Plot:
+    y = [rung.metric_value for rung in profile.rungs]
+    test = [rung.test_value for rung in profile.rungs]
+    x_low, x_high = _axis(x, True)
+    y_low, y_high = _axis(y + test, False)
+
+    def at_x(value: float) -> float:
+        return MARGIN + (value - x_low) / (x_high - x_low) * (WIDTH - MARGIN - 12)
+
+    def at_y(value: float) -> float:
+        return HEIGHT - MARGIN + 12 - (value - y_low) / (y_high - y_low) * (HEIGHT - MARGIN - 8)
+
+    ids = [rung.id for rung in profile.rungs]
+    return Plot(
+        title=title,
+        x_label=x_label,
+        dots=[Dot(at_x(a), at_y(b), name) for a, b, name in zip(x, y, ids)],
+        test_dots=[Dot(at_x(a), at_y(b), name) for a, b, name in zip(x, test, ids)],
+        x_ticks=[(at_x(x_low + i * (x_high - x_low) / 4), f"{x_low + i * (x_high - x_low) / 4:.3g}") for i in range(5)],
+        y_ticks=[(at_y(y_low + i * (y_high - y_low) / 4), f"{y_low + i * (y_high - y_low) / 4:.3f}") for i in range(5)],
+    )
+
+
+def render(report: Report) -> str:
+    """Return the page."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("secateur.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    plots = {
+        profile.profile: [
+            _plot(profile, "against latency", f"ms, {profile.rungs[0].latency_source}", [r.latency_ms for r in profile.rungs]),
+            _plot(profile, "against size", "KiB of the model file", [r.file_bytes / 1024 for r in profile.rungs]),
+            _plot(profile, "against energy", "mJ for one inference, estimated", [r.energy_mj for r in profile.rungs]),
+        ]
+        for profile in report.profiles
+    }
+    return environment.get_template("report.html.j2").render(report=report, plots=plots, width=WIDTH, height=HEIGHT, margin=MARGIN)

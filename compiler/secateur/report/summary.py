@@ -1,0 +1,121 @@
+"""The report as data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+
+class RungReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One rung. ``metric_value`` is on validation, ``test_value`` on the test split, which is read once."""
+
+    id: str
+    keep: dict[str, int]
+    macs: int
+    params: int
+    file_bytes: int
+    recipe_bytes: int
+    sha256: str
+    precision: str
+    metric: str
+    metric_value: float
+    test_value: float
+    latency_ms: float
+    latency_source: str
+    memory_mb: float
+    energy_mj: float
+    snr_db: float | None
+    ordinary_snr_db: float | None
+
+
+class ProfileReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One bundle."""
+
+    profile: str
+    bundle: str
+    bundle_bytes: int
+    bundle_ratio: float
+    rungs: tuple[RungReport, ...]
+    dropped: dict[str, str]
+
+
+class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One channel group."""
+
+    id: str
+    source: str
+    size: int
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole compilation."""
+
+    v: int = 1
+    name: str
+    metric: str
+    labelled: bool
+    original_validation: float
+    original_test: float
+    profiles: tuple[ProfileReport, ...]
+    groups: tuple[GroupReport, ...]
+    barriers: dict[str, str]
+    proof_error: float
+    tuning_steps: int
+    seconds: dict[str, float]
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 2) if math.isfinite(value) else None
+
+
+def summarise(result: Any) -> Report:
+    """Return the report of what `secateur.pipeline.compile` returned (a ``CompileResult``)."""
+    profiles = []
+    for made in result.profiles:
+        rungs = tuple(
+            RungReport(
+                id=rung.entry.id,
+                keep=rung.entry.keep,
+                macs=rung.entry.macs,
+                params=rung.entry.params,
+                file_bytes=rung.entry.file_bytes,
+                recipe_bytes=len(rung.recipe_file),
+                sha256=rung.entry.file_sha256,
+                precision=rung.entry.precision,
+                metric=result.metric_name,
+                metric_value=rung.entry.metric_value,
+                test_value=round(rung.test_value, 6),
+                latency_ms=rung.entry.latency_ms,
+                latency_source=rung.entry.latency_source,
+                memory_mb=rung.entry.memory_mb,
+                energy_mj=rung.entry.energy_mj,
+                snr_db=_finite(rung.gate.snr_db),
+                ordinary_snr_db=_finite(rung.gate.ordinary_snr_db),
+            )
+            for rung in made.rungs
+        )
+        profiles.append(
+            ProfileReport(
+                profile=made.profile,
+                bundle=made.bundle.name,
+                bundle_bytes=made.bundle_bytes,
+                bundle_ratio=round(made.bundle_bytes / max(rung.file_bytes for rung in rungs), 4),
+                rungs=rungs,
+                dropped=made.dropped,
+            )
+        )
+    return Report(
+        name=result.name,
+        metric=result.metric_name,
+        labelled=result.labelled,
+        original_validation=round(result.original_value["validation"], 6),
+        original_test=round(result.original_value["test"], 6),
+        profiles=tuple(profiles),
+        groups=tuple(GroupReport(id=g.id, source=g.source, size=g.size) for g in result.groups.groups),
+        barriers=result.groups.barriers,
+        proof_error=result.proof_error,
+        tuning_steps=result.tuning_steps,
+        seconds=result.seconds,
+    )

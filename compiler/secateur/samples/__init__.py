@@ -1,0 +1,1 @@
+"""Networks and data of the demonstration and the tests; real recordings, no downloads."""
