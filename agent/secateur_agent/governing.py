@@ -138,9 +138,7 @@ class Governing:
             return
         if ladder.manifest_sha256 != self._manifest_sha256:
             self._manifest_sha256 = ladder.manifest_sha256
-            self._state = msgspec.structs.replace(
-                self._state, rung="", standing={}, wish=None, asked=(), asked_s=None
-            )
+            self._state = msgspec.structs.replace(self._state, rung="", standing={}, wish=None, asked=(), asked_s=None)
         self._ladder = tuple(rung for rung in merge(ladder.entries.values(), measurements) if rung.id not in banned)
 
     @property

@@ -41,9 +41,7 @@ class HostMessages:
         fault: told, in one line, what was refused.
     """
 
-    def __init__(
-        self, device: str, shadow: DesiredShadow, handlers: Handlers, fault: Callable[[str], object]
-    ) -> None:
+    def __init__(self, device: str, shadow: DesiredShadow, handlers: Handlers, fault: Callable[[str], object]) -> None:
         self._device = device
         self._shadow = shadow
         self._handlers = handlers

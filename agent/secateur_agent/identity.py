@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import secrets
+import os
 from pathlib import Path
 
 from nacl.signing import SigningKey
@@ -43,4 +43,4 @@ def device_key(path: Path) -> SigningKey:
 
 def new_boot_id() -> str:
     """Return an id for this start of the agent; sample numbers begin at 1 under each."""
-    return secrets.token_hex(6)
+    return os.urandom(6).hex()

@@ -77,9 +77,7 @@ class Reporter:
         print(f"secateur-agent: {kind}: {line}", flush=True)
         self._publish("event", Event(boot=self._boot, kind=kind, wall_s=now_s, text=line, evidence=evidence or {}))
 
-    def sample(
-        self, mono_s: float, rung: str, requests: int, failed_requests: int, readings: Mapping[str, Reading]
-    ) -> None:
+    def sample(self, mono_s: float, rung: str, requests: int, failed_requests: int, readings: Mapping[str, Reading]) -> None:
         """Put a sample into the outbox.
 
         Raises:

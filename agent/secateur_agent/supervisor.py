@@ -11,9 +11,10 @@ import socket
 import time
 from typing import Any, Literal
 
-import secateur_agent
+from secateur_agent.asks import Asks
 from secateur_agent.command_runner import CommandRunner
 from secateur_agent.commands import CommandLog
+from secateur_agent.device_report import DeviceReport
 from secateur_agent.downloads import Downloads
 from secateur_agent.governing import (
     THROTTLE_SENSORS,
@@ -37,20 +38,17 @@ from secateur_agent.protocol import topics
 from secateur_agent.protocol.messages import (
     Ack,
     Answer,
-    AskChunks,
     AskReprune,
     Constraints,
     Desired,
     Policy,
-    Reported,
     encode,
 )
-from secateur_agent.reporting import Reporter, as_event_kind, birth_message
-from secateur_agent.runtime_versions import runtime_version
+from secateur_agent.reporting import Reporter, as_event_kind
 from secateur_agent.sensors import discover, read_all
 from secateur_agent.sensors.process import ProcessMemory
-from secateur_agent.startup import Setup
 from secateur_agent.shadow_state import DesiredShadow
+from secateur_agent.startup import Setup
 from secateur_agent.store import StoreError
 from secateur_agent.switching import FromWorker, ServingWorker
 from secateur_agent.transfer.download import ChunkError
@@ -74,9 +72,7 @@ class Supervisor:
         boot: the id of this start.
     """
 
-    def __init__(
-        self, setup: Setup, listening: socket.socket, inbox: queue.Queue[Any], link: AnyLink, boot: str
-    ) -> None:
+    def __init__(self, setup: Setup, listening: socket.socket, inbox: queue.Queue[Any], link: AnyLink, boot: str) -> None:
         self._setup = setup
         self._config = config = setup.config
         self._device = config.device
@@ -86,10 +82,11 @@ class Supervisor:
         self._endpoint = endpoint(listening)
         self._outbox = Outbox(setup.state_path / "outbox.sqlite", boot)
         self._reporter = Reporter(config.device, boot, link, self._outbox, setup.clock)
+        self._asks = Asks(config.device, boot, link)
         self._helpers = HelperRunner(inbox.put)
         self._measurements = Measurements(setup.state_path / "measurements.json")
         self._downloads = Downloads(
-            setup.store, lambda names: link.subscribe(*names), lambda names: link.unsubscribe(*names), self._ask_chunks
+            setup.store, lambda names: link.subscribe(*names), lambda names: link.unsubscribe(*names), self._asks.chunks
         )
         place = Workplace(
             store=setup.store,
@@ -120,11 +117,23 @@ class Supervisor:
             self._installer,
             link.publish,
             lambda: self._ladder.ladder,
-            self._diagnosis,
+            lambda: self._report.diagnosis(),
             self._ask_restart,
         )
         self._messages = HostMessages(config.device, self._shadow, self, lambda text: self._announce("fault", text))
-        self._asks = 0
+        self._report = DeviceReport(
+            setup,
+            boot,
+            self._endpoint,
+            self._installer,
+            self._ladder,
+            self._shadow,
+            self._worker,
+            self._downloads,
+            self._outbox,
+            self._sensors,
+            self._measurements,
+        )
         self._stale = True
         self._undecided = False
         self._undecided_ticks = 0
@@ -204,7 +213,7 @@ class Supervisor:
             self._on_helper(event)
         elif isinstance(event, Connected):
             self._downloads.rewind(now_s)
-            self._reporter.online(self._birth(), self._setup.key, self._reported())
+            self._reporter.online(self._report.birth(), self._setup.key, self._report.reported())
         elif isinstance(event, Disconnected):
             print(f"secateur-agent: link: {event.reason}", flush=True)
         elif isinstance(event, Stop):
@@ -321,7 +330,7 @@ class Supervisor:
             self._decide(now_s, readings if readings is not None else self._read_for_decision())
         if self._unreported or self._downloads.owner:
             self._unreported = False
-            self._reporter.report_shadow(self._reported())
+            self._reporter.report_shadow(self._report.reported())
 
     def _decide(self, now_s: float, readings: dict[str, Any]) -> None:
         keeper = self._ladder
@@ -332,9 +341,7 @@ class Supervisor:
             keeper.changed = False
         desired = self._shadow.desired
         pin = desired.pin if desired else ""
-        sample = governor_sample(
-            readings, self._setup.profile, now_s, self._rate.hz, self._worker.rss_mb, pin
-        )
+        sample = governor_sample(readings, self._setup.profile, now_s, self._rate.hz, self._worker.rss_mb, pin)
         decision = self._governing.decide(sample, desired.policy if desired else Policy())
         if decision is None or keeper.ladder is None:
             return
@@ -342,7 +349,7 @@ class Supervisor:
             asked = {"ask": encode(decision.ask).decode()} if decision.ask else {}
             self._announce("decision", f"{decision.rung}: {decision.reason}", {**decision.evidence, **asked})
         if decision.ask is not None:
-            self._ask_reprune(decision.ask, decision.rung, decision.reason)
+            self._ask_reprune(keeper.ladder.manifest_sha256, decision.ask, decision.rung, decision.reason)
         self._worker.serve(keeper.ladder.load_request(keeper.ladder.entries[decision.rung], self._setup.profile))
 
     def _read_for_decision(self) -> dict[str, Any]:
@@ -351,79 +358,15 @@ class Supervisor:
             readings |= read_all(self._throttle_sensors)
         return readings
 
-    # --- to the host --------------------------------------------------------------------------------------------------
-
-    def _ask_reprune(self, constraints: Constraints, rung: str, reason: str) -> None:
-        if self._ladder.ladder is None:
-            return
-        digest = self._ladder.ladder.manifest_sha256
+    def _ask_reprune(self, manifest_sha256: str, constraints: Constraints, rung: str, reason: str) -> None:
         ask = AskReprune(
-            manifest_sha256=digest,
+            manifest_sha256=manifest_sha256,
             precision=self._governing.precision(rung),
             constraints=constraints,
-            measurements=self._measurements.of(digest)[:64],
+            measurements=self._measurements.of(manifest_sha256)[:64],
             reason=reason[:2000],
         )
-        self._link.publish(topics.ask(self._device, self._next_ask_id()), encode(ask))
-
-    def _ask_chunks(self, ask: AskChunks) -> None:
-        if self._link.connected:
-            self._link.publish(topics.ask(self._device, self._next_ask_id()), encode(ask))
-
-    def _next_ask_id(self) -> str:
-        self._asks += 1
-        return f"{self._boot}-{self._asks}"
-
-    def _birth(self) -> Any:
-        config, profile = self._config, self._setup.profile
-        return birth_message(
-            device=config.device,
-            boot=self._boot,
-            agent_version=secateur_agent.__version__,
-            profile=profile.name,
-            trust_root_version=self._setup.trust_root.version,
-            public_key=self._setup.public_key,
-            runtime=(profile.runtime.name, runtime_version(profile.runtime.name)),
-            simulated=config.simulated,
-        )
-
-    def _reported(self) -> Reported:
-        state, desired, ladder = self._installer.state, self._shadow.desired, self._ladder.ladder
-        have, total = self._downloads.progress
-        digest = state.committed.manifest_sha256 if state.committed else ""
-        return Reported(
-            version=self._shadow.version,
-            boot=self._boot,
-            install=state.step,
-            model=ladder.manifest.name if ladder else "",
-            manifest_sha256=digest,
-            rung=self._worker.rung,
-            rungs=tuple(ladder.entries) if ladder else (),
-            pin=desired.pin if desired else "",
-            measurements=self._measurements.of(digest),
-            endpoint=self._endpoint,
-            providers=self._worker.loaded.providers if self._worker.loaded else (),
-            download_have=have,
-            download_total=total,
-            fault=state.fault[:2000],
-        )
-
-    def _diagnosis(self) -> dict[str, Any]:
-        disk = os.statvfs(self._setup.state_path)
-        unavailable = {k: r.note for k, r in read_all(self._sensors).items() if r.value is None}
-        return {
-            "agent_version": secateur_agent.__version__,
-            "install": self._installer.state.step,
-            "fault": self._installer.state.fault,
-            "failures": {f.manifest_sha256[:12]: f.reason for f in self._installer.state.failures},
-            "rung": self._worker.rung,
-            "banned": sorted(self._ladder.banned),
-            "worker_pid": self._worker.pid,
-            "held_samples": self._outbox.held(),
-            "dropped_samples": self._outbox.dropped,
-            "disk_free_mb": round(disk.f_bavail * disk.f_frsize / 2**20),
-            "sensors_unavailable": unavailable,
-        }
+        self._asks.reprune(ask)
 
     # --- small things that parts call ---------------------------------------------------------------------------------
 
@@ -434,7 +377,7 @@ class Supervisor:
     def _changed(self) -> None:
         """What may be served has changed; an install step is reported at once, for the host waits for it."""
         self._stale = self._unreported = True
-        self._reporter.report_shadow(self._reported())
+        self._reporter.report_shadow(self._report.reported())
 
     def _ask_restart(self) -> None:
         self._ending = "restart"

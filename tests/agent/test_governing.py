@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.bundle_factory import make_bundle
 
 from secateur.bundle.keys import create_keys
 from secateur_agent.bundle.manifest import open_manifest
@@ -14,7 +15,6 @@ from secateur_agent.governor import GovernorState
 from secateur_agent.installed_ladder import InstalledLadder
 from secateur_agent.protocol.messages import Policy, Reading
 from secateur_profiles import load
-from tests.bundle_factory import make_bundle
 
 PROFILE = load("raspberry-pi-4b")
 HOT_C = PROFILE.thermal.throttle_c

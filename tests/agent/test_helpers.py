@@ -39,9 +39,7 @@ def test_a_failure_is_one_line() -> None:
     assert not result.killed
 
 
-def test_one_that_takes_too_long_or_is_cancelled_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_takes_too_long_or_is_cancelled_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "endless_helper.py").write_text("import time\ntime.sleep(600)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     ended: queue.Queue[HelperEnded] = queue.Queue()

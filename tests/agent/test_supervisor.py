@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bundle_factory import make_bundle
 
 from secateur.bundle.keys import Keys, create_keys
 from secateur_agent.helpers import HelperEnded
@@ -20,7 +21,6 @@ from secateur_agent.install.by_hand import install_by_hand
 from secateur_agent.offline import NoBroker
 from secateur_agent.startup import SetupError, prepare
 from secateur_agent.supervisor import Stop, Supervisor
-from tests.bundle_factory import make_bundle
 
 
 def test_imports_neither_numpy_nor_a_runtime_nor_what_else_is_heavy() -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-from secateur.bundle.keys import Keys, create_keys
 from tests.conftest import BrokerProcess, free_port
 from tests.system.scripted_host import ScriptedHost
+
+from secateur.bundle.keys import Keys, create_keys
 
 DEVICE = "board-1"
 

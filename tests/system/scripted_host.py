@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from tests.bundle_factory import ToyRecut
 
 from secateur.bundle.keys import Keys
 from secateur_agent.bundle.manifest import open_manifest
@@ -34,7 +35,6 @@ from secateur_agent.protocol.messages import (
     decode,
     encode,
 )
-from tests.bundle_factory import ToyRecut
 
 T = TypeVar("T")
 CHUNK_BYTES = 1024
@@ -108,9 +108,7 @@ class ScriptedHost:
 
     def command(self, command_id: str, seq: int, body: Any, expires_s: float | None = None) -> None:
         """Publish a command."""
-        command = Command(
-            device=self._device, id=command_id, seq=seq, expires_s=expires_s or time.time() + 60, body=body
-        )
+        command = Command(device=self._device, id=command_id, seq=seq, expires_s=expires_s or time.time() + 60, body=body)
         self.publish(topics.command(self._device, command_id), self.keys.seal("command", command), retain=True)
 
     def broadcast(self, model: ModelRef) -> None:

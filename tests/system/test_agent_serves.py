@@ -14,20 +14,20 @@ import numpy as np
 import psutil
 import pytest
 import tritonclient.http as triton
-
-from secateur.bundle.keys import Keys, create_keys
-from secateur_agent.bundle.manifest import open_manifest
-from secateur_agent.protocol import topics
-from secateur_agent.protocol.messages import Desired, Policy
 from tests.bundle_factory import make_bundle, make_recut, toy_base, toy_output, toy_rung
 from tests.conftest import BrokerProcess
 from tests.system.conftest import DEVICE, AgentProcess
 from tests.system.scripted_host import ScriptedHost
 
+from secateur.bundle.keys import Keys, create_keys
+from secateur_agent.bundle.manifest import open_manifest
+from secateur_agent.protocol import topics
+from secateur_agent.protocol.messages import Desired, Policy
+
 X = np.array([[0.5, -1.0, 2.0, 0.25]], np.float32)
 
 
-def infer(agent: AgentProcess, name: str = "toy", binary: bool = True) -> tuple[np.ndarray, str]:  # type: ignore[type-arg]
+def infer(agent: AgentProcess, name: str = "toy", binary: bool = True) -> tuple[np.ndarray, str]:
     """Infer with the stock client; return the output and the rung that computed it."""
     client = triton.InferenceServerClient(agent.address, connection_timeout=20, network_timeout=20)
     x = triton.InferInput("x", list(X.shape), "FP32")
@@ -36,7 +36,7 @@ def infer(agent: AgentProcess, name: str = "toy", binary: bool = True) -> tuple[
     return result.as_numpy("y"), result.get_response()["parameters"]["rung"]
 
 
-def infer_soon(agent: AgentProcess, name: str = "toy", seconds: float = 20) -> tuple[np.ndarray, str]:  # type: ignore[type-arg]
+def infer_soon(agent: AgentProcess, name: str = "toy", seconds: float = 20) -> tuple[np.ndarray, str]:
     """Infer as soon as the device serves."""
     deadline_s = time.monotonic() + seconds
     while True:
@@ -48,7 +48,7 @@ def infer_soon(agent: AgentProcess, name: str = "toy", seconds: float = 20) -> t
             time.sleep(0.05)
 
 
-def expected(width: int) -> np.ndarray:  # type: ignore[type-arg]
+def expected(width: int) -> np.ndarray:
     return toy_output(toy_base(), toy_rung(toy_base(), width), X)
 
 
@@ -100,6 +100,7 @@ def test_installs_over_mqtt_reports_every_step_and_serves(
 
     recut = make_recut(bundle, host.keys, width=12)
     host.want(3, model, recuts=(host.recut(recut),), pin="r9-fp32")
+    host.publish(topics.repair(DEVICE, recut.entry.recipe, 0), recut.recipe)
     host.wait_installed(model, "r9-fp32")
     np.testing.assert_allclose(infer(agent)[0], expected(12), rtol=1e-5)
 
@@ -152,9 +153,7 @@ def test_killed_while_serving_it_serves_again_before_it_finds_a_broker(
     assert agent.stop() == 0
 
 
-def test_a_killed_worker_is_replaced_and_no_new_request_fails(
-    make_agent: Callable[..., AgentProcess], bundle: Path
-) -> None:
+def test_a_killed_worker_is_replaced_and_no_new_request_fails(make_agent: Callable[..., AgentProcess], bundle: Path) -> None:
     agent = make_agent()
     assert agent.command("install", str(bundle)).returncode == 0
     agent.start()

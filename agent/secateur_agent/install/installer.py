@@ -118,13 +118,14 @@ class Installer:
             return
         before, self.state = self.state, state
         if before.step != state.step or before.fault != state.fault:
-            name = (state.target or (state.committed.model if state.committed else None) or before.target)
+            name = state.target or (state.committed.model if state.committed else None) or before.target
             text = f"{before.step} → {state.step}" + (f": {state.fault}" if state.fault else "")
             digest = name.manifest.sha256 if name else ""
             self._place.announce("install", text, {"model": name.name if name else "", "manifest_sha256": digest})
-        self._place.changed()
         if before.step != state.step or before.target != state.target:
             self._act()
+        # Only now: the host broadcasts as soon as it hears of the download, so this device must be listening already.
+        self._place.changed()
 
     def _act(self) -> None:
         self._trial = None

@@ -17,7 +17,9 @@ from secateur_agent.trust import load_root
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder.", show_default=False)]
 RootOption = Annotated[
     Path | None,
-    typer.Option("--root", metavar="FILE", help="Trust root to verify with. Default: that of your keys.", show_default=False),
+    typer.Option(
+        "--root", metavar="FILE", help="Trust root to verify with. Default: that of your keys.", show_default=False
+    ),
 ]
 
 

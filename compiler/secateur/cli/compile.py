@@ -132,7 +132,12 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
         yield tell
     else:
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=console()) as bar:
             tasks = {stage: bar.add_task(text, total=1, start=False) for stage, text in _STAGES.items()}
             order = list(_STAGES)

@@ -25,7 +25,7 @@ def export_fp32(network: Network, base: dict[str, Array], index: Index) -> Progr
         base: weight → the full, sorted float32 tensor.
         index: weight → kept rows and columns.
     """
-    writer = OnnxWriter()
+    writer = OnnxWriter(network)
     names = {name: name for name in network.inputs}
     for node in network.nodes:
         inputs = [names[name] for name in node.inputs]

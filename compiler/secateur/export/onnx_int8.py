@@ -53,7 +53,7 @@ class _Int8Writer:
         self._index = index
         self._activations = activations
         self._weight_scales = weight_scales
-        self._writer = OnnxWriter()
+        self._writer = OnnxWriter(network)
         self._readers = network.consumers()
         self._names: dict[str, str] = {}
         self._parameters: dict[str, tuple[str, str]] = {}

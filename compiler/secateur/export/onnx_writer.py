@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from secateur.export.program import BaseSlice, Integer, Piece, PrivateVector, Program, ScaledVector, size_of
+from secateur.ir import Network
 from secateur_agent.bundle.materialise import varint
 
 IR_VERSION = 9
@@ -35,7 +36,8 @@ def _field(number: int, pieces: Sequence[Piece]) -> list[Piece]:
 class OnnxWriter:
     """Collects nodes and initializers in order, then gives the file."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network) -> None:
+        self._taken = {*network.inputs, *network.outputs}
         self._nodes: list[Piece] = []
         self._initializers: list[Piece] = []
         self._count = 0
@@ -43,7 +45,8 @@ class OnnxWriter:
     def name(self) -> str:
         """Return a new tensor name."""
         self._count += 1
-        return f"n{self._count}"
+        name = f"n{self._count}"
+        return name if name not in self._taken else self.name()
 
     def node(self, op: str, inputs: Sequence[str], output: str = "", group: int | None = None, **attrs: object) -> str:
         """Add a node and return its output. ``group`` is written apart because it differs between rungs."""

@@ -28,7 +28,8 @@ def write_operator(writer: OnnxWriter, network: Network, node: Node, inputs: lis
         bounds = [writer.vector(np.float32(attrs[k])) if attrs.get(k) is not None else "" for k in ("min", "max")]
         return writer.node("Clip", [*inputs, *bounds], output)
     if node.op in ("MaxPool", "AveragePool"):
-        extra = {"count_include_pad": attrs["count_include_pad"]} if node.op == "AveragePool" else {}
+        average = node.op == "AveragePool"
+        extra = {"count_include_pad": attrs["count_include_pad"]} if average else {"dilations": list(attrs["dilations"])}
         return writer.node(
             node.op,
             inputs,

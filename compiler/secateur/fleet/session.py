@@ -26,8 +26,8 @@ log = logging.getLogger("secateur.fleet")
 _KEEPALIVE_S = 20
 _CONNECT_LIMIT_S = 10.0
 _MAX_BACKOFF_S = 15.0
-_CONTROL_IN_FLIGHT = 60
-_BULK_IN_FLIGHT = 16
+_MAX_IN_FLIGHT = 60
+_MAX_BULK_IN_FLIGHT = 16
 _MAX_PENDING = 20_000
 
 
@@ -80,7 +80,8 @@ class _InFlight(PersistentStorage):  # type: ignore[misc]
         super().__init__()
         self._on_change = on_change
 
-    def __len__(self) -> int:
+    def count(self) -> int:
+        """How many there are. Not ``__len__``: gmqtt takes a store that is false for none at all."""
         return len(self._messages)
 
     def remove_message_by_mid(self, mid: int) -> None:
@@ -116,6 +117,7 @@ class Session:
         self._on_connect = on_connect
         self._client: Any = None
         self._in_flight: _InFlight | None = None
+        self.window = self._bulk_window = 1
         self._lost = asyncio.Event()
         self._room = asyncio.Event()
         self._pending: deque[tuple[str, bytes, int, bool, int | None]] = deque()
@@ -159,16 +161,18 @@ class Session:
         Returns:
             False if the connection went away.
         """
-        while self.connected and (self._pending or self._unacknowledged() >= _BULK_IN_FLIGHT):
+        while self.connected and (self._pending or self.unacknowledged >= self._bulk_window):
             self._room.clear()
             await self._room.wait()
         return self.connected and self._publish(topic, payload, qos, False, None)
 
-    def _unacknowledged(self) -> int:
-        return len(self._in_flight) if self._in_flight is not None else 0
+    @property
+    def unacknowledged(self) -> int:
+        """How many messages the broker has not acknowledged yet."""
+        return self._in_flight.count() if self._in_flight is not None else 0
 
     def _pump(self) -> None:
-        while self._pending and self.connected and self._unacknowledged() < _CONTROL_IN_FLIGHT:
+        while self._pending and self.connected and self.unacknowledged < self.window:
             self._publish(*self._pending.popleft())
         self._room.set()
 
@@ -216,9 +220,13 @@ class Session:
             return getattr(error, "strerror", None) or str(error)
         return ""
 
-    def _accepted(self, client: Any, _session_present: int, _code: int, _properties: Any) -> None:
+    def _accepted(self, client: Any, _session_present: int, _code: int, properties: Any) -> None:
         if client is not self._client:
             return
+        # Beyond the broker's Receive Maximum (mosquitto: 20) gmqtt has no packet ids left; one goes to the subscription.
+        allowed = int((properties.get("receive_maximum") or [65535])[0])
+        self.window = max(1, min(_MAX_IN_FLIGHT, allowed - 3))
+        self._bulk_window = max(1, min(_MAX_BULK_IN_FLIGHT, self.window - self.window // 4))
         client.subscribe([gmqtt.Subscription(topic, qos=1) for topic in self._filters])
         self.connected = True
         self._on_connect()

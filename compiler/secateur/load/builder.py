@@ -29,10 +29,12 @@ class Converting:
         self.label = label
         self.op = node.op_type
         self.name = node.name or node.output[0]
-        if self.op in ("Conv", "Gemm", "MatMul") and len(node.input) > 1:
+        # The old exporter calls a weight that it made itself onnx::Conv_7: the node's name tells a person more.
+        if self.op in ("Conv", "Gemm", "MatMul") and len(node.input) > 1 and not node.input[1].startswith("onnx::"):
             self.name = node.input[1].removesuffix(".weight")
         self.inputs = [builder.resolve(name) for name in node.input]
         self.output = node.output[0]
+        self.opset = builder.opset
         self.attrs = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
 
     def constant(self, index: int) -> Constant | None:
@@ -84,8 +86,9 @@ class Converting:
 class Builder:
     """A network under construction. ``shapes`` has −1 for the batch."""
 
-    def __init__(self, constants: dict[str, Constant]) -> None:
+    def __init__(self, constants: dict[str, Constant], opset: int) -> None:
         self.constants = constants
+        self.opset = opset
         self.inputs: dict[str, tuple[int, ...]] = {}
         self.nodes: list[Node] = []
         self.weights: dict[str, Any] = {}
@@ -149,5 +152,8 @@ class Builder:
         graph = onnx.helper.make_graph([renamed], "fold", [], [onnx.ValueInfoProto(name=node.output[0])])
         for name in {name for name in converting.inputs if name}:
             graph.initializer.append(numpy_helper.from_array(np.asarray(self.constants[name]), name))
-        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
-        self.constants[node.output[0]] = np.asarray(ReferenceEvaluator(model).run(None, {})[0])
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", self.opset)])
+        try:
+            self.constants[node.output[0]] = np.asarray(ReferenceEvaluator(model).run(None, {})[0])
+        except Exception as error:  # the evaluator's operators have no common error type
+            raise converting.fail(f"cannot be computed from its constant inputs: {error}") from None

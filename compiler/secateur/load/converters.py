@@ -66,7 +66,11 @@ def _parametric(node: Converting) -> None:
 
 @converter("Softmax")
 def _softmax(node: Converting) -> None:
-    node.emit("Softmax", axis=node.attrs.get("axis", -1) % len(node.shape()))
+    rank = len(node.shape())
+    axis = node.attrs.get("axis", -1 if node.opset >= 13 else 1) % rank
+    if node.opset < 13 and axis != rank - 1:
+        raise node.fail("before opset 13 only a softmax over the last axis is supported; export with opset 13 or later")
+    node.emit("Softmax", axis=axis)
 
 
 @converter("Clip")
@@ -77,7 +81,10 @@ def _clip(node: Converting) -> None:
         if node.has(index) and value is None:
             raise node.fail("its bounds must be constant")
         bounds[name] = float(value.item()) if value is not None else node.attrs.get(name)
-    node.emit("Clip", **bounds)
+    if bounds["min"] is None and bounds["max"] is None:
+        node.alias(node.inputs[0])
+    else:
+        node.emit("Clip", **bounds)
 
 
 def _spatial(node: Converting, kernel: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
@@ -154,6 +161,8 @@ def _matmul(node: Converting) -> None:
 
 def _per_channel(value: Constant, shape: tuple[int, ...]) -> tuple[int, Constant] | None:
     """If ``value`` broadcasts along exactly one axis of ``shape`` (not the batch), return that axis and the vector."""
+    if value.ndim > len(shape):
+        return None
     padded = value.reshape((1,) * (len(shape) - value.ndim) + value.shape)
     wide = [axis for axis, size in enumerate(padded.shape) if size != 1]
     if len(wide) == 1 and wide[0] > 0 and padded.shape[wide[0]] == shape[wide[0]]:
@@ -179,7 +188,7 @@ def _binary(node: Converting) -> None:
     values = value.astype(np.float64)
     scale = {"Mul": values, "Div": 1 / values}.get(node.op, np.ones_like(values))
     shift = {"Add": values, "Sub": -values}.get(node.op, np.zeros_like(values))
-    if value.size == 1:
+    if value.size == 1 and value.ndim <= len(node.shape(variable)):
         node.emit("ScalarAffine", [node.inputs[variable]], scale=float(scale.item()), shift=float(shift.item()))
         return
     channel = _per_channel(value, node.shape(variable))
@@ -196,8 +205,13 @@ def _pool(node: Converting) -> None:
     if node.op == "AveragePool" and kernel == node.shape()[2:] and not any(node.attrs.get("pads", ())):
         node.emit("GlobalAveragePool")
         return
-    extra = {"count_include_pad": node.attrs.get("count_include_pad", 0)} if node.op == "AveragePool" else {}
-    node.emit(node.op, kernel_shape=kernel, ceil_mode=node.attrs.get("ceil_mode", 0), **extra, **_spatial(node, kernel))
+    spatial, ceil_mode, extra = _spatial(node, kernel), node.attrs.get("ceil_mode", 0), {}
+    if node.op == "AveragePool":
+        extra["count_include_pad"] = node.attrs.get("count_include_pad", 0)
+        uneven = spatial["pads"][: len(kernel)] != spatial["pads"][len(kernel) :] and not extra["count_include_pad"]
+        if uneven or ceil_mode or any(step != 1 for step in spatial["dilations"]):
+            raise node.fail("average pools with uneven padding, ceil_mode or dilations are not supported")
+    node.emit(node.op, kernel_shape=kernel, ceil_mode=ceil_mode, **extra, **spatial)
 
 
 @converter("GlobalAveragePool")
@@ -224,7 +238,7 @@ def _reshape(node: Converting) -> None:
     if node.op == "Flatten":
         target = [BATCH, flat] if node.attrs.get("axis", 1) == 1 else []
     elif node.op == "Squeeze":
-        axes = node.constant(1) if node.has(1) else None
+        axes = node.constant(1) if node.has(1) else node.attrs.get("axes")
         drop = {int(a) % len(shape) for a in axes} if axes is not None else {i for i, s in enumerate(shape) if s == 1}
         target = [size for axis, size in enumerate(shape) if axis not in drop]
     else:

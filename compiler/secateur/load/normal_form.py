@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from secateur.ir import Network, Node, Table
@@ -74,11 +76,14 @@ def _signs_into_weights(network: Network) -> Network:
 
 def _rename(network: Network, output_names: dict[str, str]) -> Network:
     tensors = {name: name for name in network.inputs} | output_names
+    taken = set(tensors.values())
+    free = (name for name in map("x{}".format, itertools.count()) if name not in taken)
     weights: dict[str, str] = {}
     tables: dict[str, str] = {}
     nodes: list[Node] = []
-    for index, node in enumerate(network.nodes):
-        tensors.setdefault(node.output, f"x{index}")
+    for node in network.nodes:
+        if node.output not in tensors:
+            tensors[node.output] = next(free)
         attrs = dict(node.attrs)
         if "weight" in attrs:
             attrs["weight"] = weights.setdefault(attrs["weight"], f"w{len(weights)}")

@@ -17,13 +17,14 @@ def load_object(spec: str) -> Any:
         SecateurError: one line if there is no such module or name.
     """
     module_name, _, name = spec.partition(":")
-    if not module_name or not name:
+    if not module_name.strip(".") or module_name.startswith(".") or not name:
         raise SecateurError(f"{spec!r}: write MODULE:NAME, or a file")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        return getattr(importlib.import_module(module_name), name)
-    except AttributeError:
-        raise SecateurError(f"{spec}: module {module_name} has no {name!r}") from None
+        module = importlib.import_module(module_name)
     except ImportError as error:
         raise SecateurError(f"{spec}: {error}") from None
+    if not hasattr(module, name):
+        raise SecateurError(f"{spec}: module {module_name} has no {name!r}")
+    return getattr(module, name)

@@ -15,6 +15,7 @@ from secateur.load.normal_form import normalise
 from secateur.twin import shapes_of
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
+OLDEST_OPSET = 11
 
 
 def load_onnx(source: Path | onnx.ModelProto) -> Network:
@@ -31,10 +32,11 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
     """
     what = str(source) if isinstance(source, Path) else "model"
     model = _read(source) if isinstance(source, Path) else source
+    opset = _opset(model, what)
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     _check_finite(constants, what)
-    builder = Builder(constants)
+    builder = Builder(constants, opset)
     for value in graph.input:
         if value.name not in constants:
             builder.add_input(value.name, _input_shape(value, what))
@@ -53,6 +55,9 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
     for name, value in zip(outputs, graph.output):
         if name not in builder.shapes:
             raise UnsupportedModelError(f"{what}: output {value.name} does not depend on an input")
+    for name, value in zip(outputs, graph.output):
+        if name in builder.inputs or outputs.count(name) > 1:
+            raise UnsupportedModelError(f"{what}: output {value.name} is the same tensor as an input or another output")
     network = Network(
         inputs=builder.inputs,
         outputs={name: builder.shapes[name] for name in outputs},
@@ -77,6 +82,13 @@ def _read(path: Path) -> onnx.ModelProto:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UnsupportedModelError(f"{path}: not a valid ONNX file: {first}") from None
     return model
+
+
+def _opset(model: onnx.ModelProto, what: str) -> int:
+    opset = next((int(entry.version) for entry in model.opset_import if entry.domain in _STANDARD_DOMAINS), 0)
+    if opset < OLDEST_OPSET:
+        raise UnsupportedModelError(f"{what}: opset {opset}; export it again with opset {OLDEST_OPSET} or later")
+    return opset
 
 
 def _check_finite(constants: dict[str, np.ndarray], what: str) -> None:

@@ -7,10 +7,8 @@ for the splits ``train``, ``calibration``, ``validation`` and ``test``; optional
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,15 +92,22 @@ def agreement(outputs: Array, reference: Array) -> float:
 
 
 def _read_split(source: UserTask, split: str, what: str) -> tuple[NDArray[np.float32], Array | None]:
-    batches = list(source.batches(split))
-    if not batches or not sum(len(inputs) for inputs, _ in batches):
-        raise SecateurError(f"task {what}: split {split!r} is empty")
+    parts, found = [], []
+    for batch in source.batches(split):
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise SecateurError(f"task {what}: split {split!r}: a batch must be (inputs, targets or None)")
+        parts.append(batch[0])
+        found.append(batch[1])
     try:
-        inputs = np.concatenate([np.asarray(x, np.float32) for x, _ in batches])
-        found = [y for _, y in batches]
+        arrays = [np.asarray(x, np.float32) for x in parts]
+        if not sum(len(x) for x in arrays):
+            raise SecateurError(f"task {what}: split {split!r} is empty")
+        inputs = np.concatenate(arrays)
         targets = None if any(y is None for y in found) else np.concatenate([np.asarray(y) for y in found])
-    except ValueError as error:
-        raise SecateurError(f"task {what}: split {split!r}: batches of different shapes: {error}") from None
+    except (ValueError, TypeError) as error:
+        if isinstance(error, SecateurError):
+            raise
+        raise SecateurError(f"task {what}: split {split!r}: batches are not numbers of one shape: {error}") from None
     if not np.isfinite(inputs).all():
         raise SecateurError(f"task {what}: split {split!r} has NaN or infinite inputs")
     if targets is not None and len(targets) != len(inputs):
@@ -156,23 +161,50 @@ def load_task(spec: str) -> Task:
         SecateurError: one line that says what is wrong with it.
     """
     if not spec.endswith(".npz"):
-        found = load_object(spec)
-        if not hasattr(found, "batches") or isinstance(found, type):
-            found = found()
-        if not hasattr(found, "batches"):
-            raise SecateurError(f"task {spec}: it has no method 'batches(split)'")
-        return Task(found, spec)
-    try:
-        with np.load(Path(spec), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("x_train", "x_test", "y_train", "y_test") if name in file}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise SecateurError(f"task {spec}: cannot be read as .npz: {error}") from None
+        return Task(task_object(spec), spec)
+    arrays = _read_npz(spec)
     if "x_train" not in arrays or "x_test" not in arrays:
         raise SecateurError(f"task {spec}: needs the arrays x_train and x_test, has {', '.join(arrays) or 'neither'}")
+    for name, array in arrays.items():
+        if name.startswith("x_") and not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+            raise SecateurError(f"task {spec}: {name} must hold float32 numbers, has {array.dtype}")
+    if arrays["x_train"].ndim < 2 or len(arrays["x_train"]) < 2 or arrays["x_test"].ndim < 2 or not len(arrays["x_test"]):
+        raise SecateurError(f"task {spec}: x_train needs at least two samples and x_test one, batch first")
     for name in ("train", "test"):
         labels = arrays.get(f"y_{name}")
-        if labels is not None and (not np.issubdtype(labels.dtype, np.integer) or len(labels) != len(arrays[f"x_{name}"])):
+        if labels is not None and (
+            not np.issubdtype(labels.dtype, np.integer) or labels.ndim < 1 or len(labels) != len(arrays[f"x_{name}"])
+        ):
             raise SecateurError(f"task {spec}: y_{name} must hold one integer label for each of x_{name}")
-    if arrays["x_train"].ndim < 2 or len(arrays["x_train"]) < 2 or len(arrays["x_test"]) < 1:
-        raise SecateurError(f"task {spec}: x_train needs at least two samples and x_test one, batch first")
     return Task(ArrayTask(arrays["x_train"], arrays["x_test"], arrays.get("y_train"), arrays.get("y_test")), spec)
+
+
+def task_object(spec: str) -> UserTask:
+    """Return the object that ``module:object`` names; a function or class is called for it.
+
+    Raises:
+        SecateurError: if it has no method ``batches``.
+    """
+    found = load_object(spec)
+    if (isinstance(found, type) or not hasattr(found, "batches")) and callable(found):
+        found = found()
+    if not callable(getattr(found, "batches", None)):
+        raise SecateurError(f"task {spec}: it has no method 'batches(split)'")
+    return cast(UserTask, found)
+
+
+def _read_npz(spec: str) -> dict[str, Array]:
+    try:
+        with open(spec, "rb") as file:
+            if file.read(4) != b"PK\x03\x04":
+                raise SecateurError(f"task {spec}: not a .npz file; numpy.savez writes one")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as content:
+                return {name: content[name] for name in ("x_train", "x_test", "y_train", "y_test") if name in content}
+    except SecateurError:
+        raise
+    except OSError as error:
+        raise SecateurError(f"task {spec}: cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # a damaged archive fails in zipfile, zlib, struct, tokenize or numpy, each with its own type
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SecateurError(f"task {spec}: cannot be read as .npz: {reason}") from None

@@ -30,7 +30,10 @@ def load_model(spec: str, example_shape: tuple[int, ...] | None = None) -> Netwo
     """
     if spec.endswith(".onnx"):
         return load_onnx(Path(spec))
-    module = load_object(spec)()
+    factory = load_object(spec)
+    if isinstance(factory, torch.nn.Module) or not callable(factory):
+        raise UnsupportedModelError(f"{spec}: is not a function; name one that returns the trained torch.nn.Module")
+    module = factory()
     if not isinstance(module, torch.nn.Module):
         raise UnsupportedModelError(f"{spec}: returned {type(module).__name__}, not a torch.nn.Module")
     if example_shape is None:

@@ -73,10 +73,14 @@ def render(report: Report) -> str:
     )
     plots = {
         profile.profile: [
-            _plot(profile, "against latency", f"ms, {profile.rungs[0].latency_source}", [r.latency_ms for r in profile.rungs]),
+            _plot(
+                profile, "against latency", f"ms, {profile.rungs[0].latency_source}", [r.latency_ms for r in profile.rungs]
+            ),
             _plot(profile, "against size", "KiB of the model file", [r.file_bytes / 1024 for r in profile.rungs]),
             _plot(profile, "against energy", "mJ for one inference, estimated", [r.energy_mj for r in profile.rungs]),
         ]
         for profile in report.profiles
     }
-    return environment.get_template("report.html.j2").render(report=report, plots=plots, width=WIDTH, height=HEIGHT, margin=MARGIN)
+    return environment.get_template("report.html.j2").render(
+        report=report, plots=plots, width=WIDTH, height=HEIGHT, margin=MARGIN
+    )

@@ -89,11 +89,13 @@ def test_a_base_cut_short_is_refused(tmp_path_factory: pytest.TempPathFactory, l
 
 
 @given(data=st.binary(max_size=200), known_length=st.booleans())
-def test_random_bytes_give_a_bundle_error(tmp_path_factory: pytest.TempPathFactory, data: bytes, known_length: bool) -> None:
+def test_random_bytes_give_a_bundle_error_or_no_tensors(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, known_length: bool
+) -> None:
     path = tmp_path_factory.mktemp("base") / "base.safetensors"
     path.write_bytes(len(data).to_bytes(8, "little") + data if known_length else data)
-    with pytest.raises(BundleError):
-        read_base(path)
+    with contextlib.suppress(BundleError):
+        assert read_base(path) == {}  # such as the header "{}"
 
 
 @given(bit=st.integers(0, len(ENCODED) * 8 - 1))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.bundle_factory import ToyRecut, make_bundle
 
 from secateur.bundle.keys import Keys, create_keys
 from secateur_agent.bundle.manifest import open_manifest
@@ -24,7 +25,6 @@ from secateur_agent.measurements import Measurements
 from secateur_agent.protocol.messages import ModelRef, RecutRef
 from secateur_agent.store import Store
 from secateur_profiles import load
-from tests.bundle_factory import ToyRecut, make_bundle
 
 
 class Killed(BaseException):

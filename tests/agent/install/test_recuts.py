@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-
 from tests.agent.install.conftest import Bench
 from tests.bundle_factory import make_recut
 

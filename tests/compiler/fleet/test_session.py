@@ -68,6 +68,7 @@ def test_more_messages_than_the_window_all_arrive_in_order(broker: BrokerProcess
         await until(lambda: session.connected)
         for number in range(1000):
             assert session.send("t/x", b"%d" % number)
+            assert session.unacknowledged <= session.window < 1000
         await until(lambda: len(got) >= 1000)
         assert [int(payload) for _, payload in got] == list(range(1000))
 

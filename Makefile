@@ -1,0 +1,43 @@
+# Secateur. `make` lists what there is. Everything is installed into .venv; set VENV, PYTHON or TORCH_INDEX to change that.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Optional: an index with CPU builds of torch, e.g. make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+# One thread: on small machines two torch threads under load cost five times the CPU.
+ONE_THREAD := OMP_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench device-check clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: $(VENV)/.ready ## Install everything into .venv
+
+$(VENV)/.ready: agent/pyproject.toml compiler/pyproject.toml device_profiles/pyproject.toml requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet 'torch==2.13.0' $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/python -m pip install --quiet -e device_profiles -e 'agent[onnxruntime]' -e 'compiler[demo]' -r requirements-dev.txt
+	@touch $@
+
+demo: setup ## Train, compile, push to three agents, adapt: about three minutes
+	$(ONE_THREAD) $(BIN)/secateur demo --out build
+
+test: setup ## Run the tests
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: setup ## Formatting, lint, types, layers, and what a device installs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	sh tests/device_environment.sh $(PYTHON)
+
+bench: setup ## Measure, and write docs/benchmarks.json and .md
+	$(ONE_THREAD) $(BIN)/python -m tests.benchmarks
+
+clean: ## Remove what was built, but not .venv
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The demonstration: a real network, real recordings, real processes; only the boards' sensors are replayed."""

@@ -1,0 +1,8 @@
+"""Makes ``networks`` importable for the tests of every stage."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
