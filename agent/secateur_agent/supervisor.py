@@ -54,7 +54,7 @@ from secateur_agent.switching import FromWorker, ServingWorker
 from secateur_agent.transfer.download import ChunkError
 
 INBOX_EVENTS = 1024
-_QUIET_TICKS = 3
+_QUIET_TICKS = 5
 
 
 class Stop:

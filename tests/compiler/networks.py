@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 
+import msgspec
 import numpy as np
 import onnx
 import torch
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 
 from secateur.ir import Network
 from secateur.load import load_onnx
+from secateur_profiles import Profile
+from secateur_profiles import load as load_profile
 
 torch.set_num_threads(1)
 
@@ -119,6 +122,30 @@ def perceptron() -> nn.Module:
     return nn.Sequential(nn.Linear(10, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 3))
 
 
+class Multiplier(nn.Module):
+    """A depthwise convolution that makes three channels of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.depthwise = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 12, 3, groups=4)
+        self.last = nn.Conv2d(12, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(F.relu(self.depthwise(self.first(x))))
+
+
+class Halves(nn.Module):
+    """Two halves of the channels are added: channel c is tied to channel c + 4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 8, 3), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.first(x))
+        return self.last(x[:, :4] + x[:, 4:])
+
+
 MAKERS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "smartwatch": (Smartwatch, (3, 32)),
     "resnet-a": (lambda: Residual("A"), (3, 8, 8)),
@@ -168,6 +195,11 @@ def network_of(name: str, folded: bool = False) -> Network:
     return load_onnx(export_onnx(module_of(name), MAKERS[name][1], folded))
 
 
+def normal_form(module: nn.Module, shape: Shape) -> Network:
+    """Warm a module of a test's own and bring it to normal form."""
+    return load_onnx(export_onnx(warmed(module, shape), shape, folded=False))
+
+
 @cache
 def folded_onnx(name: str) -> onnx.ModelProto:
     """Export a topology with batch norms folded into convolutions; made once."""
@@ -209,6 +241,13 @@ def export_folded_dynamo(module: nn.Module, shape: Shape) -> onnx.ModelProto:
         )
     assert program is not None
     return program.model_proto
+
+
+def board() -> Profile:
+    """Return a Raspberry Pi whose operators have next to no fixed cost, so that cutting tiny networks saves time too."""
+    profile = load_profile("raspberry-pi-4b")
+    cpu = msgspec.structs.replace(profile.cpu, op_overhead_us=0.01)
+    return msgspec.structs.replace(profile, cpu=cpu)
 
 
 def samples(shape: Shape, count: int, seed: int = 0) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur_agent.bundle.manifest import BundleError
-from secateur_agent.bundle.recipe import VECTOR_ITEM_BYTES, Literal, Product, Recipe, Slice, Varint, Vector
+from secateur_agent.bundle.recipe import VECTOR_ITEM_BYTES, Length, Literal, Product, Recipe, Slice, Varint, Vector
 
 _MAX_RANGES = 64
 
@@ -95,8 +95,11 @@ def write_pieces(recipe: Recipe, base: Base, what: str) -> Iterator[bytes]:
     """Yield the pieces of the file that a recipe writes, digest not checked: for the host, which computes it."""
     streams = _Streams(recipe, what)
     written: list[tuple[str, bytes]] = []
-    for op in recipe.ops:
-        if isinstance(op, Literal):
+    lengths = _lengths(recipe, base, what)
+    for number, op in enumerate(recipe.ops):
+        if isinstance(op, Length):
+            yield varint(lengths[number])
+        elif isinstance(op, Literal):
             yield streams.take("literals", op.length)
         elif isinstance(op, Varint):
             yield varint(streams.integer())
@@ -111,6 +114,52 @@ def write_pieces(recipe: Recipe, base: Base, what: str) -> Iterator[bytes]:
         else:
             yield _product(op, written, streams.take("vectors", 4), what)
     streams.finish()
+
+
+def _lengths(recipe: Recipe, base: Base, what: str) -> dict[int, int]:
+    """Return what each `Length` operation writes, by its number; nothing is copied to find out."""
+    if not any(isinstance(op, Length) for op in recipe.ops):
+        return {}
+    streams = _Streams(recipe, what)
+    sizes: list[int] = []
+    vectors: list[int] = []
+    for op in recipe.ops:
+        if isinstance(op, Literal):
+            sizes.append(op.length)
+        elif isinstance(op, Varint):
+            sizes.append(len(varint(streams.integer())))
+        elif isinstance(op, Slice):
+            sizes.append(_slice_bytes(op, base, streams.ranges(), what))
+        elif isinstance(op, Vector):
+            vectors.append(streams.integer() * VECTOR_ITEM_BYTES[op.dtype])
+            sizes.append(vectors[-1])
+        elif isinstance(op, Product):
+            if op.vector >= len(vectors):
+                raise BundleError(f"{what}: the recipe multiplies vector {op.vector}, which is not an f32 vector before it")
+            sizes.append(vectors[op.vector])
+        else:
+            sizes.append(0)
+    found: dict[int, int] = {}
+    behind = [0] * (len(sizes) + 1)
+    for number in range(len(sizes) - 1, -1, -1):
+        op = recipe.ops[number]
+        if isinstance(op, Length):
+            if number + 1 + op.ops > len(sizes):
+                raise BundleError(f"{what}: the recipe measures {op.ops} operations, more than follow")
+            found[number] = behind[number + 1] - behind[number + 1 + op.ops]
+            sizes[number] = len(varint(found[number]))
+        behind[number] = behind[number + 1] + sizes[number]
+    return found
+
+
+def _slice_bytes(op: Slice, base: Base, ranges: tuple[tuple[int, ...], ...], what: str) -> int:
+    if op.tensor not in base:
+        raise BundleError(f"{what}: the base has no tensor {op.tensor!r}")
+    tensor = base[op.tensor]
+    count = tensor.itemsize
+    for size, flat in zip(tensor.shape, ranges):
+        count *= sum(flat[1::2]) - sum(flat[0::2]) if flat else size
+    return max(0, count)
 
 
 def _product(op: Product, written: list[tuple[str, bytes]], scalar: bytes, what: str) -> bytes:

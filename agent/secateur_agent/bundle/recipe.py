@@ -15,7 +15,7 @@ MAX_UNPACKED_BYTES = 16 << 20
 MAX_RESULT_BYTES = 1 << 31
 VECTOR_ITEM_BYTES = {"f32": 4, "i8": 1, "u8": 1, "i32": 4, "i64": 8}
 
-LITERAL, VARINT, SLICE, VECTOR, PRODUCT = range(5)
+LITERAL, VARINT, SLICE, VECTOR, PRODUCT, LENGTH = range(6)
 
 
 class Literal(msgspec.Struct, array_like=True, tag=LITERAL, frozen=True):
@@ -47,7 +47,13 @@ class Product(msgspec.Struct, array_like=True, tag=PRODUCT, frozen=True):
     vector: Annotated[int, Meta(ge=0)]
 
 
-Op = Literal | Varint | Slice | Vector | Product
+class Length(msgspec.Struct, array_like=True, tag=LENGTH, frozen=True):
+    """Write, as a protobuf varint, how many bytes the next ``ops`` operations write."""
+
+    ops: Annotated[int, Meta(ge=0, le=65536)]
+
+
+Op = Literal | Varint | Slice | Vector | Product | Length
 Ranges = tuple[tuple[Annotated[int, Meta(ge=0, le=1 << 40)], ...], ...]
 
 

@@ -7,6 +7,7 @@ supervisor must stay small.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -119,6 +120,12 @@ _DECODERS: dict[object, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder
 def encode_line(message: Request | Reply) -> bytes:
     """Encode one message of the control channel."""
     return msgspec.json.encode(message) + b"\n"
+
+
+@functools.cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """Decoders are kept: to build one for a union costs more than to decode a hundred lines."""
+    return msgspec.json.Decoder(kind)
 
 
 def decode_line(line: bytes, kind: type[M]) -> M:

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from secateur.export.program import BaseSlice, Integer, Piece, PrivateVector, Program, ScaledVector, size_of
+from secateur.export.program import BaseSlice, Integer, Measured, Piece, PrivateVector, Program, ScaledVector
 from secateur.ir import Network
 from secateur_agent.bundle.materialise import varint
 
@@ -27,10 +27,10 @@ Data = BaseSlice | PrivateVector | ScaledVector
 def _field(number: int, pieces: Sequence[Piece]) -> list[Piece]:
     """A length-delimited field; if its content is all literal, so is its length."""
     tag = bytes([number << 3 | 2])
-    size = Integer(size_of(pieces))
+    literal = b"".join(piece for piece in pieces if isinstance(piece, bytes))
     if all(isinstance(piece, bytes) for piece in pieces):
-        return [tag + varint(size.value) + b"".join(piece for piece in pieces if isinstance(piece, bytes))]
-    return [tag, size, *pieces]
+        return [tag + varint(len(literal)) + literal]
+    return [tag, Measured(pieces)]
 
 
 class OnnxWriter:
@@ -54,10 +54,8 @@ class OnnxWriter:
         content: list[Piece] = [helper.make_node(op, inputs, [output], **attrs).SerializeToString(deterministic=True)]
         if group is not None:
             attribute: list[Piece] = [b"\x0a\x05group\xa0\x01\x02\x18", Integer(group)]
-            content += [b"\x2a", Integer(size_of(attribute)), *attribute]
-            self._nodes += [b"\x0a", Integer(size_of(content)), *content]
-        else:
-            self._nodes += _field(1, content)
+            content += _field(5, attribute)
+        self._nodes += _field(1, content)
         return output
 
     def initializer(self, data: Data, shape: Sequence[int], code: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -84,7 +85,20 @@ class ScaledVector:
         return self.vector.size
 
 
-Piece = bytes | Integer | BaseSlice | PrivateVector | ScaledVector
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Pieces with their length in bytes before them, as a varint that whoever materialises the file computes."""
+
+    pieces: Sequence[Piece]
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes, with the length."""
+        inner = size_of(self.pieces)
+        return len(varint(inner)) + inner
+
+
+Piece: TypeAlias = "bytes | Integer | BaseSlice | PrivateVector | ScaledVector | Measured"
 
 
 def size_of(pieces: Iterable[Piece]) -> int:
@@ -113,37 +127,65 @@ class Program:
         Args:
             base: base tensors by name.
         """
-        ops: list[rc.Op] = []
-        literals, vectors = bytearray(), bytearray()
-        ints: list[int] = []
-        slices: list[rc.Ranges] = []
-        numbers: dict[int, int] = {}
-        for piece in self.pieces:
-            if isinstance(piece, bytes):
-                literals += piece
-                last = ops[-1] if ops else None
-                if isinstance(last, rc.Literal):
-                    ops[-1] = rc.Literal(last.length + len(piece))
-                else:
-                    ops.append(rc.Literal(len(piece)))
-            elif isinstance(piece, Integer):
-                ops.append(rc.Varint())
-                ints.append(piece.value)
-            elif isinstance(piece, BaseSlice):
-                ops.append(rc.Slice(piece.tensor, piece.axes))
-                slices.append(piece.ranges)
-            elif isinstance(piece, PrivateVector):
-                numbers[id(piece)] = len(numbers)
-                ops.append(rc.Vector(_DTYPES[piece.values.dtype.str]))
-                ints.append(piece.values.size)
-                vectors += piece.values.tobytes()
-            else:
-                ops.append(rc.Product(numbers[id(piece.vector)]))
-                vectors += np.asarray(piece.factor, "<f4").tobytes()
+        streams = _Streams()
+        streams.add(self.pieces)
         size = size_of(self.pieces)
-        draft = rc.Recipe(1, bytes(32), size, b"", tuple(ops), bytes(literals), tuple(ints), tuple(slices), bytes(vectors))
+        draft = rc.Recipe(
+            1,
+            bytes(32),
+            size,
+            b"",
+            tuple(streams.ops),
+            bytes(streams.literals),
+            tuple(streams.ints),
+            tuple(streams.slices),
+            bytes(streams.vectors),
+        )
         data = b"".join(write_pieces(draft, base, "rung"))
         return msgspec.structs.replace(draft, sha256=hashlib.sha256(data).digest()), data
+
+
+class _Streams:
+    """The operations and streams of a recipe, while pieces are added."""
+
+    def __init__(self) -> None:
+        self.ops: list[rc.Op] = []
+        self.literals, self.vectors = bytearray(), bytearray()
+        self.ints: list[int] = []
+        self.slices: list[rc.Ranges] = []
+        self._numbers: dict[int, int] = {}
+
+    def add(self, pieces: Iterable[Piece]) -> None:
+        """Add pieces; neighbouring literals become one operation."""
+        joinable = False
+        for piece in pieces:
+            last = self.ops[-1] if joinable else None
+            joinable = isinstance(piece, bytes)
+            if isinstance(piece, bytes):
+                self.literals += piece
+                if isinstance(last, rc.Literal):
+                    self.ops[-1] = rc.Literal(last.length + len(piece))
+                else:
+                    self.ops.append(rc.Literal(len(piece)))
+            elif isinstance(piece, Integer):
+                self.ops.append(rc.Varint())
+                self.ints.append(piece.value)
+            elif isinstance(piece, BaseSlice):
+                self.ops.append(rc.Slice(piece.tensor, piece.axes))
+                self.slices.append(piece.ranges)
+            elif isinstance(piece, PrivateVector):
+                self._numbers[id(piece)] = len(self._numbers)
+                self.ops.append(rc.Vector(_DTYPES[piece.values.dtype.str]))
+                self.ints.append(piece.values.size)
+                self.vectors += piece.values.tobytes()
+            elif isinstance(piece, ScaledVector):
+                self.ops.append(rc.Product(self._numbers[id(piece.vector)]))
+                self.vectors += np.asarray(piece.factor, "<f4").tobytes()
+            else:
+                place = len(self.ops)
+                self.ops.append(rc.Length(0))
+                self.add(piece.pieces)
+                self.ops[place] = rc.Length(len(self.ops) - place - 1)
 
 
 def child_of(recipe: rc.Recipe, parent: rc.Recipe, parent_sha256: bytes) -> rc.Recipe | None:

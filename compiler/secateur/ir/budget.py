@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 
@@ -63,7 +64,7 @@ class Budget:
             value = float(match.group(2)) * units[match.group(3).lower()]
         except ValueError:
             value = 0.0
-        if value <= 0:
+        if value <= 0 or not math.isfinite(value):
             raise BudgetError(f"budget {spec!r}: the value must be a number above 0")
         present = getattr(self, _FIELDS[kind])
         return replace(self, **{_FIELDS[kind]: value if present is None else min(value, present)})

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
-from networks import TOPOLOGIES, export_onnx, network_of, warmed
+from networks import TOPOLOGIES, Halves, Multiplier, network_of, normal_form
 from torch import Tensor, nn
 
 from secateur.graph import find_groups
 from secateur.ir import Groups, Network
-from secateur.load import load_onnx
 from secateur.search import Costs
 
 SIZES = {
@@ -40,7 +37,7 @@ def group_of(groups: Groups, source: str):  # type: ignore[no-untyped-def]
 
 
 def groups_of(module: nn.Module, shape: tuple[int, ...]) -> tuple[Network, Groups]:
-    network = load_onnx(export_onnx(warmed(module, shape), shape, folded=False))
+    network = normal_form(module, shape)
     return network, find_groups(network)
 
 
@@ -117,16 +114,6 @@ def test_flattened_channel_is_a_block_of_features() -> None:
     np.testing.assert_array_equal(members, np.arange(48).reshape(12, 4))
 
 
-class Multiplier(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.depthwise = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 12, 3, groups=4)
-        self.last = nn.Conv2d(12, 2, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(F.relu(self.depthwise(self.first(x))))
-
-
 def test_depthwise_multiplier_ties_several_outputs_to_one_input() -> None:
     network, groups = groups_of(Multiplier(), (1, 6, 6))
     group = group_of(groups, "first")
@@ -150,18 +137,6 @@ def test_barriers_say_why() -> None:
     assert "(2 groups)" in groups.barriers["grouped"]
     assert "softmax" in groups.barriers["second"]
     assert groups.groups == []
-
-
-class Halves(nn.Module):
-    """Two halves of the channels are added: channel c is tied to channel c + 4."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.last = nn.Conv2d(1, 8, 3), nn.Conv2d(4, 2, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.first(x))
-        return self.last(x[:, :4] + x[:, 4:])
 
 
 def test_slices_along_the_channels_are_tied_at_their_offset() -> None:

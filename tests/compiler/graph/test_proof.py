@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from networks import TOPOLOGIES, network_of
-from test_groups import Halves, Multiplier, groups_of
+from networks import TOPOLOGIES, Halves, Multiplier, network_of, normal_form
 
 from secateur.criteria import score
 from secateur.graph import ProofError, find_groups, prove
 from secateur.graph.proof import random_keeps
 from secateur.graph.rules import RULES
 from secateur.graph.ties import Ties, tensor_axis, weight_axis
-from secateur.ir import Network, Node
+from secateur.ir import Node
 from secateur.pruning import cut, sort_groups
 
 
@@ -30,7 +29,8 @@ def test_cut_networks_are_the_masked_ones(name: str, folded: bool) -> None:
 
 @pytest.mark.parametrize("module", [Multiplier, Halves])
 def test_unusual_ties_are_proved_too(module: type) -> None:
-    network, groups = groups_of(module(), (1, 6, 6))
+    network = normal_form(module(), (1, 6, 6))
+    groups = find_groups(network)
     assert prove(network, groups, cut, random_keeps(groups, 4)) <= 1e-9
 
 
@@ -72,13 +72,6 @@ def depthwise_off_by_one(node: Node, ties: Ties) -> None:
     ties.tie(tensor_axis(x, 1), weight_axis(weight, 0), None, np.roll(np.arange(size), 1))
 
 
-def convolution_without_input(node: Node, ties: Ties) -> None:
-    RIGHT["Conv"](node, ties)
-    if node.attrs["groups"] == 1 and node.source == "conv2":
-        size = ties.size(*weight_axis(node.attrs["weight"], 1))
-        ties.tie(tensor_axis(node.inputs[0], 1), tensor_axis(node.inputs[0], 1), range(size), np.roll(np.arange(size), 1))
-
-
 def untied_add(node: Node, ties: Ties) -> None:
     ties.tie_tensors(node.inputs[0], node.output)
 
@@ -102,27 +95,11 @@ WRONG: list[tuple[str, str, Callable[[Node, Ties], None]]] = [
 ]
 
 
-def refuted(network: Network) -> bool:
-    groups = find_groups(network)
-    full = sum(group.size for group in groups.groups)
-    try:
-        prove(network, groups, cut, random_keeps(groups, 4))
-    except (ProofError, ValueError):
-        return True
-    # What is tied to too much is frozen or cut as one: safe, but then less is left to cut.
-    return full < sum(group.size for group in RIGHT_GROUPS[id(network)])
-
-
-RIGHT_GROUPS: dict[int, list] = {}
-
-
 @pytest.mark.parametrize(("name", "op", "rule"), WRONG, ids=lambda value: getattr(value, "__name__", value))
 def test_a_wrong_tie_fails(monkeypatch: pytest.MonkeyPatch, name: str, op: str, rule: Callable[[Node, Ties], None]) -> None:
     network = network_of(name)
-    right = find_groups(network).groups
     monkeypatch.setitem(RULES, op, rule)
     groups = find_groups(network)
     assert groups.groups, "the wrong rule leaves nothing to cut, so that this test would show nothing"
-    assert {g.source: g.members.keys() for g in groups.groups} or right
     with pytest.raises(ProofError, match=r"^proof: "):
         prove(network, groups, cut, random_keeps(groups, 4))

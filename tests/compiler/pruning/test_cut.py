@@ -1,0 +1,66 @@
+"""Cut networks are whole networks of their own, of the shapes asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from networks import TOPOLOGIES, network_of
+
+from secateur.graph import find_groups
+from secateur.pruning import cut
+from secateur.twin import fixed_values, run, shapes_of
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_shapes_are_those_of_the_kept_channels(name: str) -> None:
+    network = network_of(name)
+    groups = find_groups(network)
+    keep = {group.id: max(1, group.size // 2) for group in groups.groups}
+    small = cut(network, groups, keep)
+    assert small.shapes == shapes_of(small)
+    assert small.outputs == network.outputs
+    assert small.params < network.params
+    for key, weight in small.weights.items():
+        rows, columns = (groups.kept((f"weight:{key}", axis), network.weights[key].shape[axis], keep) for axis in (0, 1))
+        np.testing.assert_array_equal(weight, network.weights[key][np.ix_(rows, columns)])
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_one_channel_of_each_group_is_enough(name: str) -> None:
+    network = network_of(name)
+    groups = find_groups(network)
+    small = cut(network, groups, {group.id: 1 for group in groups.groups})
+    (tensor, shape) = next(iter(small.inputs.items()))
+    result = run(small, {tensor: torch.zeros((2, *shape[1:]))}, fixed_values(small))
+    assert all(torch.isfinite(value).all() for value in result.values())
+
+
+def test_keeping_everything_is_a_copy() -> None:
+    network = network_of("resnet-a")
+    groups = find_groups(network)
+    same = cut(network, groups, groups.full())
+    assert [node.attrs for node in same.nodes] == [node.attrs for node in network.nodes]
+    for key, weight in same.weights.items():
+        np.testing.assert_array_equal(weight, network.weights[key])
+        assert not np.shares_memory(weight, network.weights[key])
+    for key, table in same.tables.items():
+        assert not np.shares_memory(table.scale, network.tables[key].scale)
+
+
+def test_depthwise_groups_and_padding_follow_the_cut() -> None:
+    network = network_of("mobilenet")
+    groups = find_groups(network)
+    wide = next(group for group in groups.groups if group.source == "blocks.0.body.0")
+    small = cut(network, groups, {**groups.full(), wide.id: 12})
+    counts = [node.attrs["groups"] for node in small.nodes if node.op == "Conv" and node.source == "blocks.0.body.3"]
+    assert counts == [12]
+    network = network_of("resnet-a")
+    groups = find_groups(network)
+    stream, rest = (next(g for g in groups.groups if g.source == source) for source in ("stem", "conv4"))
+    pads = [
+        node.attrs
+        for node in cut(network, groups, {**groups.full(), stream.id: 3, rest.id: 5}).nodes
+        if node.op == "Pad"
+    ]
+    assert [(pad["begins"][1], pad["ends"][1]) for pad in pads] == [(4, 1)]

@@ -1,0 +1,51 @@
+"""The shrink path: nested, ever faster, on the grid."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from networks import TOPOLOGIES, board, network_of
+
+from secateur.criteria import score
+from secateur.graph import find_groups
+from secateur.search import Costs, Roofline, shrink_path
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_points_are_nested_faster_and_on_the_grid(name: str, precision: str) -> None:
+    network = network_of(name)
+    groups = find_groups(network)
+    costs = Costs(network, groups)
+    model = Roofline(board(), precision)
+    path = shrink_path(groups, score("magnitude-l2", network, groups), partial(model.latency_ms, costs), 4)
+    assert path[0].keep == groups.full()
+    assert len(path) > 1
+    for before, after in zip(path, path[1:]):
+        assert after.latency_ms < before.latency_ms
+        assert all(after.keep[key] <= count for key, count in before.keep.items())
+        assert sum(after.keep[key] < count for key, count in before.keep.items()) == 1
+        assert costs.params(after.keep) < costs.params(before.keep)
+    for group in groups.groups:
+        counts = {step.keep[group.id] for step in path}
+        assert all(count == group.size or count % 4 == 0 for count in counts)
+        assert min(counts) >= group.size / 8
+    assert path[-1].latency_ms == pytest.approx(model.latency_ms(costs, path[-1].keep))
+
+
+def test_the_least_important_group_goes_first() -> None:
+    network = network_of("mlp")
+    groups = find_groups(network)
+    scores = {group.id: score("magnitude-l2", network, groups)[group.id] for group in groups.groups}
+    scores["g0"][:] = 1.0
+    scores["g1"][:8], scores["g1"][8:] = 1.0, 1e-6
+    path = shrink_path(groups, scores, lambda keep: float(sum(keep.values())), 8)
+    assert path[1].keep == {"g0": 24, "g1": 8}
+
+
+def test_groups_narrower_than_the_grid_are_halved() -> None:
+    network = network_of("mlp")
+    groups = find_groups(network)
+    path = shrink_path(groups, score("magnitude-l2", network, groups), lambda keep: float(sum(keep.values())), 32)
+    assert {step.keep["g0"] for step in path} == {24, 12}
