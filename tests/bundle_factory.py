@@ -203,6 +203,7 @@ def make_bundle(
     name: str = "toy",
     profile: str = "linux-x86-64",
     widths: Sequence[int] = (16, 8, 4),
+    ballast_bytes: int = 0,
 ) -> Path:
     """Write a signed bundle.
 
@@ -212,6 +213,7 @@ def make_bundle(
         name: the model's name.
         profile: the device profile.
         widths: hidden channels of each rung, largest first, at most 16; their ids are ``r0-fp32``, ``r1-fp32``, …
+        ballast_bytes: of a tensor in the base that no rung uses, so that downloading it takes a while.
 
     Returns:
         The bundle's folder.
@@ -219,6 +221,8 @@ def make_bundle(
     path = folder / f"{name}-{profile}.bundle"
     (path / "recipes").mkdir(parents=True)
     base = toy_base()
+    if ballast_bytes:
+        base["ballast"] = np.random.default_rng(1).standard_normal(ballast_bytes // 4).astype(np.float32)
     save_file(base, path / "base-fp32.safetensors")
     rungs = [toy_rung(base, width) for width in widths]
     parent = rcp.encode_recipe(rungs[0].recipe)

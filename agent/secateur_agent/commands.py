@@ -82,19 +82,18 @@ class CommandLog:
             raise CommandError(str(error)) from None
         if command.device != self._device or command.id != command_id:
             raise CommandError(f"command: signed for {command.device}/{command.id}, not for this device and topic")
-        highest = max((each.seq for each in self._seen), default=0)
         for each in self._seen:
             if each.seq == command.seq and each.id == command.id:
                 return each, False
             if each.seq == command.seq:
                 raise CommandError(f"command: its number {command.seq} was used before, by {each.id}")
-        if command.seq <= highest - WINDOW:
-            raise CommandError(f"command: its number {command.seq} is too far behind {highest}")
+        if len(self._seen) >= WINDOW and command.seq < self._seen[0].seq:
+            raise CommandError(f"command: its number {command.seq} is older than the last {WINDOW} commands")
         if command.expires_s < now_s:
             raise CommandError(f"command: expired {now_s - command.expires_s:.0f} s ago by this device's clock")
         entry = Seen(seq=command.seq, id=command.id, body=command.body)
-        kept = [each for each in self._seen if each.seq > max(highest, command.seq) - WINDOW]
-        self._save([*kept, entry])
+        # Retained commands may arrive in any order; those that are forgotten first have the lowest numbers.
+        self._save(sorted([*self._seen, entry], key=lambda each: each.seq)[-WINDOW:])
         return entry, True
 
     def finish(

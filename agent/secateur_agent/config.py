@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,6 +54,8 @@ class Config(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     ca_file: Text = ""
     listen: Text = "127.0.0.1:8000"
     """Where the inference server listens: ``ADDRESS:PORT`` or ``unix:PATH``."""
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    """Threads inside an operator; 0 takes the profile's number."""
     sysfs_root: Text = "/"
     """Folder that holds ``proc`` and ``sys``; another than ``/`` replays a recorded device."""
     tick_s: Seconds = 1.0
@@ -117,6 +118,8 @@ def check_config(table: dict[str, Any], path: Path) -> Config:
     fields = {field.name: field for field in msgspec.structs.fields(Config)}
     for key in table:
         if key not in fields:
+            import difflib  # a fifth of a megabyte that a right configuration never needs
+
             close = difflib.get_close_matches(key, fields, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known keys are {', '.join(fields)}"
             shown = key if key.isidentifier() and key.isascii() else ascii(key)

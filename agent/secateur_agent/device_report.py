@@ -55,7 +55,8 @@ class DeviceReport:
     def reported(self) -> Reported:
         """Return the device's side of the shadow."""
         state, desired, ladder = self.installer.state, self.shadow.desired, self.keeper.ladder
-        have, total = self.downloads.progress
+        # Of a model only: a re-cut rung is one chunk, gone before anybody could look.
+        have, total = self.downloads.progress if state.busy else (0, 0)
         digest = state.committed.manifest_sha256 if state.committed else ""
         return Reported(
             version=self.shadow.version,
@@ -63,7 +64,7 @@ class DeviceReport:
             install=state.step,
             model=ladder.manifest.name if ladder else "",
             manifest_sha256=digest,
-            rung=self.worker.rung,
+            rung=self._rung(),
             rungs=tuple(ladder.entries) if ladder else (),
             pin=desired.pin if desired else "",
             measurements=self.measurements.of(digest),
@@ -73,6 +74,14 @@ class DeviceReport:
             download_total=total,
             fault=state.fault[:2000],
         )
+
+    def _rung(self) -> str:
+        """The rung of this model that serves. Just after a commit one of the model before still does, be its id the same."""
+        serving, ladder = self.worker.serving, self.keeper.ladder
+        if serving is None or ladder is None:
+            return self.worker.rung
+        entry = ladder.entries.get(serving.rung)
+        return serving.rung if entry is not None and entry.file_sha256 == serving.sha256 else ""
 
     def diagnosis(self) -> dict[str, Any]:
         """Return the answer to the command ``diagnose``."""

@@ -22,17 +22,17 @@ _KERNEL_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class RequestRate:
-    """Requests per second, smoothed over about ``time_constant_s``."""
+    """Inferences per second, smoothed over about ``time_constant_s``."""
 
     def __init__(self, time_constant_s: float = 10.0) -> None:
         self._time_constant_s = time_constant_s
         self._last: tuple[float, int] | None = None
         self.hz = 0.0
         self.quiet = True
-        """Whether no request came since the update before."""
+        """Whether nothing was inferred since the update before."""
 
     def update(self, mono_s: float, requests: int) -> None:
-        """Take the number of requests answered so far."""
+        """Take the number of inferences made so far."""
         if self._last is not None and mono_s > self._last[0]:
             elapsed_s = mono_s - self._last[0]
             self.quiet = requests == self._last[1]

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from secateur_agent.clock import WallClock
@@ -77,6 +78,8 @@ def prepare(path: Path) -> Setup:
         profile = load(config.profile)
     except ProfileError as error:
         raise ConfigError(str(path), "profile", str(error)) from None
+    if config.threads:
+        profile = replace(profile, runtime=replace(profile.runtime, threads=config.threads))
     trust_root = load_root(Path(config.trust_root))
     state = Path(config.state_dir)
     make_folder(state)

@@ -137,6 +137,7 @@ class Supervisor:
         self._stale = True
         self._undecided = False
         self._undecided_ticks = 0
+        self._unknown_pin = ""
         self._unreported = True
         self._ending: Literal["", "stop", "restart"] = ""
         self._next_report_s = 0.0
@@ -234,7 +235,7 @@ class Supervisor:
     def _on_worker(self, message: FromWorker, now_s: float) -> None:
         event = self._worker.take(message, now_s)
         if isinstance(event, StatsReply):
-            self._rate.update(now_s, self._worker.requests)
+            self._rate.update(now_s, self._worker.inferences)
         elif isinstance(event, Loaded):
             note = f"; {event.fallback}" if event.fallback else ""
             evidence = {"rung": event.rung, "build_ms": event.build_ms, "drain_ms": event.drain_ms}
@@ -328,7 +329,7 @@ class Supervisor:
                 self._ladder.collect()
         if decide:
             self._decide(now_s, readings if readings is not None else self._read_for_decision())
-        if self._unreported or self._downloads.owner:
+        if self._unreported or self._downloads.owner == installer.OWNER:
             self._unreported = False
             self._reporter.report_shadow(self._report.reported())
 
@@ -345,9 +346,11 @@ class Supervisor:
         decision = self._governing.decide(sample, desired.policy if desired else Policy())
         if decision is None or keeper.ladder is None:
             return
-        if decision.changed or decision.ask is not None:
+        unknown = pin if pin not in self._governing.rungs and not (self._installer.state.busy or self._recuts.busy) else ""
+        if decision.changed or decision.ask is not None or unknown not in ("", self._unknown_pin):
             asked = {"ask": encode(decision.ask).decode()} if decision.ask else {}
             self._announce("decision", f"{decision.rung}: {decision.reason}", {**decision.evidence, **asked})
+        self._unknown_pin = unknown
         if decision.ask is not None:
             self._ask_reprune(keeper.ladder.manifest_sha256, decision.ask, decision.rung, decision.reason)
         self._worker.serve(keeper.ladder.load_request(keeper.ladder.entries[decision.rung], self._setup.profile))
@@ -375,9 +378,11 @@ class Supervisor:
         self._unreported = True
 
     def _changed(self) -> None:
-        """What may be served has changed; an install step is reported at once, for the host waits for it."""
+        """What may be served has changed. A step of an install that is under way is reported at once, for the host waits for
+        it; anything else once, when its consequences are known: a shadow is a kilobyte."""
         self._stale = self._unreported = True
-        self._reporter.report_shadow(self._report.reported())
+        if self._installer.state.busy:
+            self._reporter.report_shadow(self._report.reported())
 
     def _ask_restart(self) -> None:
         self._ending = "restart"

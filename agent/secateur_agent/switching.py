@@ -45,6 +45,7 @@ class ServingWorker:
 
     Attributes:
         rung: the rung that serves, '' before the first.
+        serving: what was asked for when it was loaded, None before the first; rungs of two models may have one id.
         loaded: what is known of it, None before the first.
         requests: answered since the agent started; ``failed_requests`` of those with a 5xx status.
         stats: the latest counters of this worker, None before the first.
@@ -56,15 +57,17 @@ class ServingWorker:
         self._worker: WorkerProcess | None = None
         self._generation = 0
         self._wanted: LoadRung | None = None
+        self._loading: deque[LoadRung] = deque()
         self._started_s = 0.0
         self._start_at_s: float | None = None
         self._short_lives = 0
         self._kills_s: deque[float] = deque(maxlen=_KILLS)
-        self._before = (0, 0)
+        self._before = (0, 0, 0)
         self._awaiting_stats = False
         self._ticks = 0
         self._stopping = False
         self.stats: StatsReply | None = None
+        self.serving: LoadRung | None = None
         self.loaded: Loaded | None = None
         self.rung = ""
 
@@ -95,6 +98,11 @@ class ServingWorker:
         """Those that failed for a reason of this device."""
         return self._before[1] + (self.stats.failed_requests if self.stats else 0)
 
+    @property
+    def inferences(self) -> int:
+        """Samples inferred since the agent started; a batch counts each of its samples, for each costs energy."""
+        return self._before[2] + (self.stats.inferences if self.stats else 0)
+
     def start(self, now_s: float) -> None:
         """Start the worker and have it load the rung that is wanted."""
         self._generation += 1
@@ -102,11 +110,12 @@ class ServingWorker:
         self._start_at_s = None
         self._started_s = now_s
         self._awaiting_stats = False
+        self._loading.clear()
         self._worker = WorkerProcess(
             self._listening, lambda event: self._hand_over(FromWorker(generation, event)), accept_at_once=not self._wanted
         )
         if self._wanted is not None:
-            self._worker.load(self._wanted)
+            self._load(self._worker, self._wanted)
 
     def serve(self, load: LoadRung) -> None:
         """Have the worker serve this rung; nothing happens if that was asked for already."""
@@ -114,7 +123,7 @@ class ServingWorker:
             return
         self._wanted = load
         if self._worker is not None:
-            self._worker.load(load)
+            self._load(self._worker, load)
 
     def tick(self, now_s: float) -> None:
         """Ask for the counters now and then; start a worker whose pause is over."""
@@ -139,8 +148,10 @@ class ServingWorker:
             self.stats = event
             self._awaiting_stats = False
         elif isinstance(event, Loaded):
+            self.serving = self._loading.popleft()
             self.loaded, self.rung = event, event.rung
         elif isinstance(event, LoadFailed):
+            self._loading.popleft()
             if self._wanted is not None and event.rung == self._wanted.rung:
                 self._wanted = None
         elif isinstance(event, WorkerExited):
@@ -165,9 +176,14 @@ class ServingWorker:
             self._worker.kill()
             self._worker.wait(timeout_s)
 
+    def _load(self, worker: WorkerProcess, load: LoadRung) -> None:
+        """Have a worker load a rung; it answers each request, in order."""
+        self._loading.append(load)
+        worker.load(load)
+
     def _ended(self, event: WorkerExited, now_s: float) -> None:
-        self._before = (self.requests, self.failed_requests)
-        self._worker, self.stats, self.loaded, self.rung = None, None, None, ""
+        self._before = (self.requests, self.failed_requests, self.inferences)
+        self._worker, self.stats, self.loaded, self.serving, self.rung = None, None, None, None, ""
         if self._stopping:
             return
         if event.returncode == -signal.SIGKILL:

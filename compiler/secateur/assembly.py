@@ -88,7 +88,7 @@ def build_rung(
         reference = next(iter(run(network, {name: torch.from_numpy(validation[:256])}, values).values())).numpy()
     ordinary = _ordinary(network, master.calibration) if precision == "int8" else None
     gate = check_rung(data, reference, validation[:256], precision, ordinary)
-    low, high = (float(f"{np.quantile(master.calibration[:64], q):.3g}") for q in (0.01, 0.99))
+    low, high = _input_range(master.calibration[:64])
     entry = RungEntry(
         id=f"r{number}-{precision}",
         precision="int8" if precision == "int8" else "fp32",
@@ -107,6 +107,14 @@ def build_rung(
         golden=golden_check(data, tensor_specs(network)[0], number, low, high, precision),
     )
     return BuiltRung(entry, recipe, recipe_file, data, gate)
+
+
+def _input_range(inputs: Array) -> tuple[float, float]:
+    """The values between which golden inputs lie: those of most of the data, or of all if most of it is one value."""
+    low, high = (float(f"{np.quantile(inputs, q):.3g}") for q in (0.01, 0.99))
+    if low == high:
+        low, high = float(f"{inputs.min():.3g}"), float(f"{inputs.max():.3g}")
+    return (low, high) if low < high else (low - 1, high + 1)
 
 
 def _export(master: Master, network: Network, index: Indexes, precision: str) -> Program:
@@ -173,7 +181,6 @@ def build_ladder(
     for number, plan in enumerate(plans):
         on_rung(number)
         rung = build_rung(master, judge, plan, number, target.precision, digest(base), parent)
-        parent = parent or rung.recipe
         drop = (original - rung.entry.metric_value) * 100
         reason = rung.gate.reason
         if not reason and number and accuracy_drop is not None and drop > accuracy_drop:
@@ -183,6 +190,7 @@ def build_ladder(
         else:
             rung.test_value = judge.metric(rung.data, "test")
             built.append(rung)
+            parent = parent or rung.recipe
     if not built or (len(plans) > 1 and len(built) < 2):
         nearest = "; ".join(f"{rung}: {reason}" for rung, reason in dropped.items())
         raise InfeasibleError(f"infeasible for {target.profile.name}: no smaller rung may be shipped ({nearest})")

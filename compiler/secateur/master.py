@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from secateur.ir import Groups, Network, QuantizedWeight, Table
@@ -13,10 +15,23 @@ from secateur.ir.groups import Keep
 from secateur.load import Task
 from secateur.pruning import cut
 from secateur.quantization import quantize_weights
-from secateur.search import Plan
-from secateur.tuning import SandwichSettings, Statistics, Subnetwork, distil, fold_statistics, measure_statistics
+from secateur.search import Plan, Step
+from secateur.tuning import (
+    Between,
+    Mixture,
+    SandwichSettings,
+    Statistics,
+    Subnetwork,
+    distil,
+    fold_statistics,
+    measure_statistics,
+)
 
 Array = NDArray[np.float32]
+Array64 = NDArray[np.float64]
+BETWEEN_NEIGHBOURS = 2
+"""Networks between two neighbouring rungs that are tuned, so that later cuts there work."""
+
 Indexes = dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
@@ -59,14 +74,19 @@ class Master:
     def rung_network(self, keep: Keep) -> Network:
         """Return the network at these keep-counts with private tables that fit them.
 
-        A network that was tuned has its own statistics; one in between takes those of the next larger tuned one.
+        A network that was tuned has its own statistics; one in between has a mixture of its tuned neighbours'.
         """
         small = cut(self.network, self.groups, keep)
         if dict(keep) == self.goals[0][0] and not self.tuned:
             return small
-        larger = [(k, g) for k, g in self.goals if all(k[group] >= count for group, count in keep.items())]
-        nearest, goals = min(larger, key=lambda item: sum(item[0].values()))
-        tables = {name: self._restrict(name, goal, nearest, keep) for name, goal in goals.items()}
+        mixture = mixture_for(self.groups, self.network, [k for k, _ in self.goals], keep)
+        larger = self.goals[mixture.larger][1]
+        smaller = None if mixture.smaller is None else self.goals[mixture.smaller][1]
+        tables = {}
+        for name, goal in larger.items():
+            other = smaller[name] if smaller is not None else None
+            gain = _mixed(mixture, name, goal.deviation, other.deviation if other else None)
+            tables[name] = Table(gain, _mixed(mixture, name, goal.mean, other.mean if other else None))
         return small.with_values(tables=fold_statistics(small, tables, self.calibration))
 
     @property
@@ -74,12 +94,69 @@ class Master:
         """Whether the shared weights were tuned, so that even the full network has private statistics of its own."""
         return len(self.goals) > 1
 
-    def _restrict(self, name: str, goal: Statistics, larger: Keep, keep: Keep) -> Table:
-        size = self.network.tables[name].scale.size
-        chosen = np.isin(
-            self.groups.kept((f"table:{name}", 0), size, larger), self.groups.kept((f"table:{name}", 0), size, keep)
+
+def mixture_for(groups: Groups, network: Network, tuned: Sequence[Keep], keep: Keep) -> Mixture:
+    """Return what private values at ``keep`` are made of.
+
+    Args:
+        groups: channel groups.
+        network: the full network.
+        tuned: keep-counts of the networks that have private values; one of them covers ``keep``.
+        keep: keep-counts in question.
+    """
+    size = {index: sum(counts.values()) for index, counts in enumerate(tuned)}
+    larger = min((i for i in size if _covers(tuned[i], keep)), key=lambda i: size[i])
+    inside = [i for i in size if _covers(keep, tuned[i])]
+    smaller = max(inside, key=lambda i: size[i]) if inside and dict(tuned[larger]) != dict(keep) else None
+    widths = {name: table.scale.size for name, table in network.tables.items()}
+    span = size[larger] - size[smaller] if smaller is not None else 0
+    return Mixture(
+        larger=larger,
+        of_larger={n: _positions(groups, n, width, tuned[larger], keep) for n, width in widths.items()},
+        smaller=smaller,
+        in_smaller={} if smaller is None else {n: _positions(groups, n, w, keep, tuned[smaller]) for n, w in widths.items()},
+        share=(size[larger] - sum(keep.values())) / span if span else 0.0,
+    )
+
+
+def _mixed(mixture: Mixture, table: str, larger: Array64, smaller: Array64 | None) -> Array64:
+    mixed = mixture.mix(table, torch.from_numpy(larger), None if smaller is None else torch.from_numpy(smaller))
+    return np.asarray(mixed.numpy(), np.float64)
+
+
+def _covers(larger: Keep, smaller: Keep) -> bool:
+    return all(larger[group] >= count for group, count in smaller.items())
+
+
+def _positions(groups: Groups, table: str, size: int, larger: Keep, smaller: Keep) -> NDArray[np.int64]:
+    """Where the channels that ``smaller`` keeps of a table lie among those that ``larger`` keeps."""
+    axis = (f"table:{table}", 0)
+    return np.flatnonzero(np.isin(groups.kept(axis, size, larger), groups.kept(axis, size, smaller)))
+
+
+def _subnetwork(network: Network, groups: Groups, keep: Keep, statistics: Mapping[str, Statistics]) -> Subnetwork:
+    index = {
+        name: (
+            groups.kept((f"weight:{name}", 0), weight.shape[0], keep),
+            groups.kept((f"weight:{name}", 1), weight.shape[1], keep),
         )
-        return Table(goal.deviation[chosen], goal.mean[chosen])
+        for name, weight in network.weights.items()
+    }
+    goals = {
+        name: Statistics(*(v[groups.kept((f"table:{name}", 0), len(v), keep)] for v in (goal.mean, goal.deviation)))
+        for name, goal in statistics.items()
+    }
+    return Subnetwork(cut(network, groups, keep), index, goals)
+
+
+def _between(keeps: list[dict[str, int]], path: list[dict[str, int]]) -> list[dict[str, int]]:
+    """Up to `BETWEEN_NEIGHBOURS` points of the path between each two neighbouring rungs, evenly chosen."""
+    found: list[dict[str, int]] = []
+    for larger, smaller in pairwise(keeps):
+        inside = [k for k in path if k not in keeps and _covers(larger, k) and _covers(k, smaller)]
+        wanted = np.linspace(0, len(inside) - 1, min(BETWEEN_NEIGHBOURS, len(inside))).round().astype(int)
+        found += [inside[index] for index in sorted(set(wanted.tolist()))]
+    return found
 
 
 def tune_master(
@@ -87,6 +164,7 @@ def tune_master(
     groups: Groups,
     scores: dict[str, NDArray[np.float64]],
     ladders: list[list[Plan]],
+    path: list[Step],
     task: Task,
     settings: SandwichSettings,
     on_step: Callable[[int, float], None],
@@ -98,6 +176,7 @@ def tune_master(
         groups: its channel groups.
         scores: group id → importance per channel, in sorted order.
         ladders: the planned rungs of each profile.
+        path: nested keep-counts from which rungs are chosen, and later cuts too.
         task: training data; calibration data alone if no step is asked for.
         settings: how long and how hard.
         on_step: told the step and its loss.
@@ -106,23 +185,20 @@ def tune_master(
     statistics = measure_statistics(network, calibration)
     unique = {tuple(sorted(p.keep.items())): p for plans in ladders for p in plans}
     keeps = [p.keep for p in sorted(unique.values(), key=lambda p: -p.macs)]
-    full = (groups.full(), statistics)
+    # The output is not normalised: its scale and shift stay, in tuned and untuned networks alike.
+    plain = [n.attrs["table"] for n in network.nodes if n.op == "Affine" and n.output in network.outputs]
+    tables = {name: network.tables[name] for name in plain}
+    unscaled = {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in tables.items()}
+    full = (groups.full(), {**statistics, **unscaled})
     if settings.steps == 0 or len(keeps) < 2:
         return Master(network, groups, scores, [full], calibration)
-    shape = {name: weight.shape for name, weight in network.weights.items()}
-    subnetworks = []
-    for keep in keeps:
-        index = {
-            n: (groups.kept((f"weight:{n}", 0), s[0], keep), groups.kept((f"weight:{n}", 1), s[1], keep))
-            for n, s in shape.items()
-        }
-        goals = {
-            n: Statistics(*(v[groups.kept((f"table:{n}", 0), len(v), keep)] for v in (goal.mean, goal.deviation)))
-            for n, goal in statistics.items()
-        }
-        subnetworks.append(Subnetwork(cut(network, groups, keep), index, goals))
+    subnetworks = [_subnetwork(network, groups, keep, statistics) for keep in keeps]
+    between = []
+    for keep in _between(keeps, [step.keep for step in path]):
+        mixture = mixture_for(groups, network, keeps, keep)
+        between.append(Between(_subnetwork(network, groups, keep, statistics), mixture))
     labels = task.targets("train") if task.loss is not None else None
-    weights, tables = distil(
+    weights, private_tables = distil(
         network,
         subnetworks,
         task.inputs("train"),
@@ -130,9 +206,10 @@ def tune_master(
         labels,
         task.loss,
         on_step,
+        between,
     )
     tuned = [
         (dict(keep), {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in private.items()})
-        for keep, private in zip(keeps, tables)
+        for keep, private in zip(keeps, private_tables)
     ]
     return Master(network.with_values(weights=weights), groups, scores, tuned, calibration)

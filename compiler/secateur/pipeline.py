@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,18 +18,28 @@ from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, build_rung
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.bundle.pack import digest, pack
 from secateur.criteria import score
-from secateur.graph import find_groups, prove
+from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
 from secateur.ir import Budget, Groups, InfeasibleError, Network, SecateurError
+from secateur.ir.groups import Keep
 from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master
 from secateur.pruning import cut, sort_groups
-from secateur.search import Costs, Roofline, plan_ladder, shrink_path
-from secateur.search.choose import latency_model, plan_between
+from secateur.search import Costs, Roofline, plan_ladder, price, shrink_path
+from secateur.search.choose import corrections, latency_model, plan_between
 from secateur.search.path import Step
 from secateur.tuning import SandwichSettings
 from secateur.twin import fixed_values, run
-from secateur.workspace import ProfileState, checked_name, load_workspace, locked, save_workspace, steps_of, write_state
+from secateur.workspace import (
+    ProfileState,
+    checked_name,
+    load_workspace,
+    locked,
+    read_file,
+    save_workspace,
+    steps_of,
+    write_state,
+)
 from secateur_agent.bundle.manifest import Metric, Recut, RungEntry
 from secateur_agent.bundle.recipe import decode_recipe, encode_recipe
 from secateur_agent.protocol.messages import Constraints, RungMeasurement
@@ -120,6 +132,7 @@ def compile(
         SecateurError: one line; `InfeasibleError` if no network meets the budgets.
     """
     checked_name(name)
+    _check_writable(out)
     if not profiles:
         raise SecateurError("no device profile: give at least one with --profile ('secateur profiles list' shows them)")
     clock = _Clock()
@@ -134,18 +147,30 @@ def compile(
     proof_error = prove(network, groups, cut, random_keeps(groups, 2))
     clock.lap("prove")
     scores = score(settings.criterion, network, groups)
-    network = sort_groups(network, groups, scores)
+    ordered = sort_groups(network, groups, scores)
+    proof_error = max(proof_error, prove_sorted(network, ordered))
+    network = ordered
     scores = {key: -np.sort(-value) for key, value in scores.items()}
     costs = Costs(network, groups)
+    # One path for all profiles: so their rungs coincide where budgets allow, and are tuned once.
+    common = partial(_share_of_full, chosen, costs, groups.full())
+    path = shrink_path(groups, scores, common, math.lcm(*(target.profile.grid.channels for target in chosen)))
     paths, plans = {}, {}
     for target in chosen:
         key = target.profile.name
-        paths[key] = shrink_path(groups, scores, partial(target.latency_ms, costs), target.profile.grid.channels)
-        plans[key] = plan_ladder(paths[key], costs, target, settings.budget, settings.rungs)
+        paths[key] = price(path, partial(target.latency_ms, costs))
+        plans[key] = plan_ladder(paths[key], costs, target, settings.budget, settings.rungs, common)
     clock.lap("plan")
     tuning = SandwichSettings(steps=settings.steps, seed=settings.seed)
     master = tune_master(
-        network, groups, scores, list(plans.values()), loaded, tuning, lambda step, _: progress("tune", step, settings.steps)
+        network,
+        groups,
+        scores,
+        list(plans.values()),
+        path,
+        loaded,
+        tuning,
+        lambda step, _: progress("tune", step, settings.steps),
     )
     clock.lap("tune")
     ladders: dict[str, Ladder] = {}
@@ -167,17 +192,34 @@ def compile(
         tuning_steps=settings.steps,
     )
     states = {}
-    for target in chosen:
-        key = target.profile.name
-        packed, states[key] = _pack(out, name, master, judge, target, ladders[key], paths[key], keys)
-        result.profiles.append(packed)
-    for key, state in states.items():
-        _write_parents(out / "workspace", key, state, ladders[key].rungs)
-    save_workspace(out / "workspace", name, master, judge, states)
+    try:
+        for target in chosen:
+            key = target.profile.name
+            packed, states[key] = _pack(out, name, master, judge, target, ladders[key], paths[key], keys)
+            result.profiles.append(packed)
+        for key, state in states.items():
+            _write_parents(out / "workspace", key, state, ladders[key].rungs)
+        save_workspace(out / "workspace", name, master, judge, states)
+    except OSError as error:
+        raise SecateurError(f"{out}: cannot be written: {error.strerror or error}") from None
     clock.lap("pack")
     result.seconds = clock.laps
     progress("pack", 1, 1)
     return result
+
+
+def _check_writable(out: Path) -> None:
+    """Refuse a folder that cannot be written before minutes are spent on what would go into it."""
+    place = out.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise SecateurError(f"{out}: cannot be written: {place} is not a folder that you may write to")
+
+
+def _share_of_full(targets: Sequence[Roofline], costs: Costs, full: Keep, keep: Keep) -> float:
+    """Latency as a share of the full network's, the mean of all targets."""
+    return sum(t.latency_ms(costs, keep) / t.latency_ms(costs, full) for t in targets) / len(targets)
 
 
 def _offset_progress(progress: Progress, done: int, total: int, number: int) -> None:
@@ -263,6 +305,7 @@ def _pack(
         parents={precision: f"{profile.name}-{precision}.recipe"},
         bases={precision: digest(ladder.base)},
         next_number=len(ladder.rungs) + len(ladder.dropped),
+        device=profile,
     )
     return ProfileResult(profile.name, folder, ladder.rungs, ladder.dropped, size), state
 
@@ -323,19 +366,20 @@ def recut(
         chosen = precision or next(iter(mine.bases))
         if chosen not in mine.bases:
             raise SecateurError(f"workspace {workspace}: no {chosen} base for {profile}; it has {', '.join(mine.bases)}")
-        model = Roofline(load_profile(profile), chosen)
+        model = Roofline(mine.device, chosen)
         costs = Costs(master.network, master.groups)
         latency = latency_model(mine.rungs, measurements)
-        plan = plan_between(steps_of(mine), costs, model, latency, constraints, mine.rungs)
-        parent_data = (workspace / mine.parents[chosen]).read_bytes()
-        parent = decode_recipe(parent_data)
+        path = steps_of(mine)
+        device = corrections(path, costs, model, mine.rungs, measurements)
+        plan = plan_between(path, costs, model, latency, constraints, mine.rungs, device)
+        parent = decode_recipe(read_file(workspace, mine.parents[chosen]))
         rung = build_rung(master, judge, plan, mine.next_number, chosen, mine.bases[chosen], parent)
         if rung.gate.reason:
             raise InfeasibleError(f"re-cut for {profile}: {rung.gate.reason}")
         if rung.entry.recipe == digest(encode_recipe(rung.recipe)):
             raise SecateurError(f"re-cut for {profile}: the rung's program is not that of the bundle; compile again")
+        envelope = signer.seal("recut", Recut(bundle=mine.bundle, rung=rung.entry))
         mine.next_number += 1
         mine.rungs[rung.entry.id] = rung.entry.latency_ms
         write_state(workspace, state)
-    envelope = signer.seal("recut", Recut(bundle=mine.bundle, rung=rung.entry))
     return RecutRung(rung.entry, rung.recipe_file, envelope, round(time.perf_counter() - start, 2))

@@ -20,11 +20,11 @@ from secateur.assembly import Judge
 from secateur.graph import find_groups
 from secateur.ir import Network, Node, SecateurError, Table
 from secateur.load import Task
-from secateur.load.objects import load_object
-from secateur.load.task import SPLITS
+from secateur.load.task import SPLITS, task_object
 from secateur.master import Master
 from secateur.search import Step
 from secateur.tuning import Statistics
+from secateur_profiles import Profile
 
 
 class StoredNode(msgspec.Struct):
@@ -47,6 +47,7 @@ class ProfileState(msgspec.Struct):
         parents: precision → name of the file in the workspace of the recipe whose program rungs share.
         bases: precision → digest of the base file.
         next_number: of the next rung; never reused.
+        device: the profile itself: its file may be elsewhere, or changed, when a rung is cut.
     """
 
     bundle: str
@@ -55,6 +56,7 @@ class ProfileState(msgspec.Struct):
     parents: dict[str, str]
     bases: dict[str, str]
     next_number: int
+    device: Profile
 
 
 class State(msgspec.Struct):
@@ -90,6 +92,7 @@ class StoredTask:
 def save_workspace(folder: Path, name: str, master: Master, judge: Judge, profiles: Mapping[str, ProfileState]) -> None:
     """Write a workspace; ``state.json`` last, so that an interrupted write is noticed."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "state.json").unlink(missing_ok=True)
     network = master.network
     arrays: dict[str, NDArray[Any]] = {f"weight:{k}": v for k, v in network.weights.items()}
     for key, table in network.tables.items():
@@ -128,6 +131,18 @@ def write_state(folder: Path, state: State) -> None:
     os.replace(draft, folder / "state.json")
 
 
+def read_file(folder: Path, name: str) -> bytes:
+    """Return a file of the workspace.
+
+    Raises:
+        SecateurError: if it is not there.
+    """
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise SecateurError(f"workspace {folder}: {name}: {error.strerror}; 'secateur compile' makes one") from None
+
+
 def read_state(folder: Path) -> State:
     """Read ``state.json``.
 
@@ -135,9 +150,7 @@ def read_state(folder: Path) -> State:
         SecateurError: if there is no workspace or it is damaged.
     """
     try:
-        return msgspec.json.decode((folder / "state.json").read_bytes(), type=State)
-    except OSError as error:
-        raise SecateurError(f"workspace {folder}: {error.strerror}; 'secateur compile' makes one") from None
+        return msgspec.json.decode(read_file(folder, "state.json"), type=State)
     except msgspec.MsgspecError as error:
         raise SecateurError(f"workspace {folder}: state.json is damaged ({error}); compile again") from None
 
@@ -172,7 +185,7 @@ def load_workspace(folder: Path) -> tuple[State, Master, Judge]:
         goals.append((keep, {k: Statistics(means[k], deviations[k]) for k in means}))
     master = Master(network, find_groups(network), part("score:"), goals, arrays["x:calibration"])
     own = state.task.endswith(".npz") or ":" not in state.task
-    metric = None if own else getattr(load_object(state.task), "metric", None)
+    metric = None if own else getattr(task_object(state.task), "metric", None)
     task = Task(StoredTask(arrays, state.metric_name, metric), state.task)
     original = dict.fromkeys(SPLITS, arrays["original:validation"])
     return state, master, Judge(task, original)
@@ -189,8 +202,16 @@ def steps_of(profile: ProfileState) -> list[Step]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the workspace's lock, so that two processes never hand out the same rung number."""
-    with open(folder / ".lock", "w") as file:
+    """Hold the workspace's lock, so that two processes never hand out the same rung number.
+
+    Raises:
+        SecateurError: if there is no workspace.
+    """
+    try:
+        file = open(folder / ".lock", "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise SecateurError(f"workspace {folder}: {error.strerror}; 'secateur compile' makes one") from None
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

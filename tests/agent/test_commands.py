@@ -68,10 +68,14 @@ def test_is_refused_if_anything_is_wrong(keys: Keys, tmp_path: Path, changes: di
 def test_one_that_comes_late_is_taken_within_the_window_only(keys: Keys, tmp_path: Path) -> None:
     """A stuck command never blocks the next (greengrass-nucleus#807)."""
     log = open_log(keys, tmp_path)
-    assert log.take("new", signed(keys, WINDOW + 10, "new"), NOW_S)[1]
-    assert log.take("late", signed(keys, 11, "late"), NOW_S)[1]
-    with pytest.raises(CommandError, match="too far behind"):
-        log.take("old", signed(keys, 10, "old"), NOW_S)
+    for seq in range(1000, 1000 + WINDOW):
+        assert log.take(f"c{seq}", signed(keys, seq * 1000, f"c{seq}"), NOW_S)[1]
+    assert log.take("late", signed(keys, 1_000_001, "late"), NOW_S)[1]
+    with pytest.raises(CommandError, match="older than the last"):
+        log.take("too-late", signed(keys, 999_999, "too-late"), NOW_S)
+    # The lowest number was forgotten to make room; it must not run again for that.
+    with pytest.raises(CommandError, match="older than the last"):
+        log.take("c1000", signed(keys, 1_000_000, "c1000"), NOW_S)
 
 
 def test_nothing_stays_executing_over_a_restart(keys: Keys, tmp_path: Path) -> None:

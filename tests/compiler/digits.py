@@ -1,4 +1,4 @@
-"""A small network trained on scikit-learn's handwritten digits, and its task: fast, real, and good enough to lose something."""
+"""A small network trained on scikit-learn's handwritten digits, and its task: fast, real, with something to lose."""
 
 from __future__ import annotations
 

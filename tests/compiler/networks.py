@@ -122,6 +122,24 @@ def perceptron() -> nn.Module:
     return nn.Sequential(nn.Linear(10, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 3))
 
 
+class Mixed(nn.Module):
+    """Operators that the other topologies lack: batch norm behind an addition, odd activations and pools, 3-D products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv1d(2, 12, 3, 1, 1), nn.Conv1d(2, 12, 3, 1, 1)
+        self.bn = nn.BatchNorm1d(12)
+        self.pool = nn.MaxPool1d(2, 2, dilation=2, padding=1)
+        self.conv3 = nn.Conv1d(12, 16, 3, padding=1)
+        self.mix, self.head = nn.Linear(16, 24), nn.Linear(24, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.bn(self.conv1(x) + F.hardswish(self.conv2(x))), 0.2)
+        x = F.avg_pool1d(torch.sigmoid(self.conv3(self.pool(x))) * 2 - 1, 3, 1, 1)
+        x = torch.tanh(self.mix(x.transpose(1, 2)))
+        return F.softmax(self.head(x.transpose(1, 2).mean(2)), 1)
+
+
 class Multiplier(nn.Module):
     """A depthwise convolution that makes three channels of each."""
 
@@ -153,6 +171,7 @@ MAKERS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "mobilenet": (Mobile, (3, 16, 16)),
     "vgg": (Plain, (1, 8, 8)),
     "mlp": (perceptron, (10,)),
+    "mixed": (Mixed, (2, 20)),
 }
 TOPOLOGIES = list(MAKERS)
 

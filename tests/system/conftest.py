@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.bundle_factory import make_bundle
 from tests.conftest import BrokerProcess, free_port
+from tests.scripted_device import HostProcess
 from tests.system.scripted_host import ScriptedHost
+from tests.system.stack import Stack
+from tests.system.witness import Witness
 
 from secateur.bundle.keys import Keys, create_keys
 
@@ -21,13 +26,15 @@ DEVICE = "board-1"
 
 
 class AgentProcess:
-    """``secateur-agent run`` as a process. Attributes: ``address`` (HOST:PORT of inference), ``config``, ``state``."""
+    """``secateur-agent run`` as a process. Attributes: ``address`` (HOST:PORT of inference), ``config``, ``state``,
+    ``environment`` (variables that it gets on top)."""
 
     def __init__(self, folder: Path, keys: Keys, broker_url: str = "", **settings: object) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self.config = folder / "agent.toml"
         self.state = folder / "state"
         self.log = folder / "agent.log"
+        self.environment: dict[str, str] = {}
         values = {
             "device": DEVICE,
             "profile": "linux-x86-64",
@@ -64,7 +71,7 @@ class AgentProcess:
         """Start it."""
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "secateur_agent", "run", "--config", str(self.config)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | self.environment)
 
     def kill(self) -> None:
         """SIGKILL it, as a power cut would."""
@@ -115,3 +122,56 @@ def host(broker: BrokerProcess, keys: Keys) -> Iterator[ScriptedHost]:
     scripted = ScriptedHost(broker.port, DEVICE, keys)
     yield scripted
     scripted.close()
+
+
+@pytest.fixture(scope="session")
+def installed_state(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Path:
+    """The state folder of an agent on which the toy bundle was installed by hand; copy it."""
+    folder = tmp_path_factory.mktemp("installed")
+    agent = AgentProcess(folder, keys)
+    installed = agent.command("install", str(make_bundle(folder, keys)))
+    assert installed.returncode == 0, installed.stderr
+    return agent.state
+
+
+@pytest.fixture
+def installed(make_agent: Callable[..., AgentProcess], installed_state: Path) -> Callable[..., AgentProcess]:
+    """Like ``make_agent``, but the agent has the toy bundle installed."""
+
+    def make(broker_url: str = "", **settings: object) -> AgentProcess:
+        agent = make_agent(broker_url, **settings)
+        shutil.copytree(installed_state, agent.state)
+        return agent
+
+    return make
+
+
+@pytest.fixture
+def witness(broker: BrokerProcess) -> Iterator[Witness]:
+    """A client that hears everything."""
+    listening = Witness(broker.port, DEVICE)
+    yield listening
+    listening.close()
+
+
+@pytest.fixture
+def make_stack(
+    broker: BrokerProcess, keys: Keys, tmp_path: Path, installed: Callable[..., AgentProcess]
+) -> Iterator[Callable[..., Stack]]:
+    """A function that starts the whole stack, the toy bundle installed:
+    ``make_stack(*options of serve, environment={variables of the agent}, **settings of the agent)``."""
+    hosts: list[HostProcess] = []
+
+    def make(*options: str, environment: dict[str, str] | None = None, **settings: object) -> Stack:
+        folder = tmp_path / "host"
+        folder.mkdir()
+        hosts.append(HostProcess(folder, broker.url, "--keys", str(keys.folder), *options))
+        agent = installed(broker.url, **settings)
+        agent.environment = environment or {}
+        stack = Stack(DEVICE, broker, hosts[-1], agent)
+        stack.start()
+        return stack
+
+    yield make
+    for host in hosts:
+        host.kill()

@@ -13,43 +13,16 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
-import tritonclient.http as triton
-from tests.bundle_factory import make_bundle, make_recut, toy_base, toy_output, toy_rung
+from tests.bundle_factory import make_bundle, make_recut
 from tests.conftest import BrokerProcess
 from tests.system.conftest import DEVICE, AgentProcess
 from tests.system.scripted_host import ScriptedHost
+from tests.system.stack import expected, infer, infer_soon
 
 from secateur.bundle.keys import Keys, create_keys
 from secateur_agent.bundle.manifest import open_manifest
 from secateur_agent.protocol import topics
 from secateur_agent.protocol.messages import Desired, Policy
-
-X = np.array([[0.5, -1.0, 2.0, 0.25]], np.float32)
-
-
-def infer(agent: AgentProcess, name: str = "toy", binary: bool = True) -> tuple[np.ndarray, str]:
-    """Infer with the stock client; return the output and the rung that computed it."""
-    client = triton.InferenceServerClient(agent.address, connection_timeout=20, network_timeout=20)
-    x = triton.InferInput("x", list(X.shape), "FP32")
-    x.set_data_from_numpy(X, binary_data=binary)
-    result = client.infer(name, [x], outputs=[triton.InferRequestedOutput("y", binary_data=binary)])
-    return result.as_numpy("y"), result.get_response()["parameters"]["rung"]
-
-
-def infer_soon(agent: AgentProcess, name: str = "toy", seconds: float = 20) -> tuple[np.ndarray, str]:
-    """Infer as soon as the device serves."""
-    deadline_s = time.monotonic() + seconds
-    while True:
-        try:
-            return infer(agent, name)
-        except Exception:
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.05)
-
-
-def expected(width: int) -> np.ndarray:
-    return toy_output(toy_base(), toy_rung(toy_base(), width), X)
 
 
 @pytest.fixture
@@ -295,5 +268,4 @@ def test_it_hears_the_host_again_after_the_broker_was_restarted(
     host.wait(lambda h: h.births > births)
     host.want(1, None, pin="r2-fp32")
     host.wait(lambda h: h.reported and h.reported.rung == "r2-fp32")
-    for seqs in host.stored.values():
-        assert sorted(set(seqs)) == list(range(1, max(seqs) + 1))
+    host.wait_no_sample_missing()

@@ -83,9 +83,9 @@ def _memory(sample: GovernorSample, policy: Policy, settings: GovernorSettings) 
 
 
 def _energy(sample: GovernorSample, policy: Policy, state: GovernorState) -> Limit:
-    """Energy per inference at which the battery, less its reserve, lasts to the deadline at the expected request rate.
+    """Energy per inference at which the battery, less its reserve, lasts to the deadline at the expected rate of inferences.
 
-    (energy − reserve) ≥ (idle power + request rate × energy per inference) × remaining time; mW · s = mJ.
+    (energy − reserve) ≥ (idle power + rate × energy per inference) × remaining time; mW · s = mJ.
     """
     if policy.horizon_s <= 0:
         return Limit(None, "no horizon")
@@ -104,5 +104,5 @@ def _energy(sample: GovernorSample, policy: Policy, state: GovernorState) -> Lim
         return Limit(None, "no requests")
     usable_mwh = energy_mwh - policy.battery_reserve_percent / 100 * reference_mwh
     budget_mw = usable_mwh * MJ_PER_MWH / remaining_s
-    why = f"{budget_mw:.4g} mW for {remaining_s:.0f} s, {idle_mw:.4g} mW idle, {rate_hz:.3g} requests/s expected"
+    why = f"{budget_mw:.4g} mW for {remaining_s:.0f} s, {idle_mw:.4g} mW idle, {rate_hz:.3g} inferences/s expected"
     return Limit((budget_mw - idle_mw) / rate_hz, why)

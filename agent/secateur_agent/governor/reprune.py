@@ -25,8 +25,8 @@ def consider(
 ) -> tuple[GovernorState, Constraints | None]:
     """Decide whether to ask now.
 
-    A wish must last `ask_after_s`, asks keep `reprune_min_interval_s` apart, and like constraints are asked for once
-    per ladder (`GovernorState.asked` is emptied when the ladder changes).
+    A wish must last `ask_after_s`, asks keep `reprune_min_interval_s` apart, and alike constraints are asked for once, or
+    once more when a rung has come that does not do.
 
     Returns:
         The state, and the constraints to ask for, or None.
@@ -40,9 +40,12 @@ def consider(
         return state, None
     if state.asked_s is not None and now_s - state.asked_s < policy.reprune_min_interval_s:
         return state, None
-    if any(alike(asked, wish, settings.bucket) for asked in state.asked):
+    rungs = tuple(sorted(verdict.rung.id for verdict in verdicts))
+    before = sum(alike(asked, wish, settings.bucket) for asked in state.asked)
+    if before and (before >= settings.max_alike_asks or rungs == state.asked_with):
         return state, None
-    return replace(state, asked=(*state.asked, wish)[-_MAX_REMEMBERED:], asked_s=now_s), wish
+    asked = (*state.asked, wish)[-_MAX_REMEMBERED:]
+    return replace(state, asked=asked, asked_with=rungs, asked_s=now_s), wish
 
 
 def wanted(verdicts: Sequence[Verdict], limits: Limits, settings: GovernorSettings) -> Constraints | None:

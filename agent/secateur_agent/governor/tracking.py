@@ -18,8 +18,9 @@ _NO_HORIZON_S = 600.0
 def advance(state: GovernorState, sample: GovernorSample, ladder: Sequence[RungModel], policy: Policy) -> GovernorState:
     """Bring the state up to the instant of ``sample``.
 
-    Sets the deadline when the policy's horizon changes, follows battery and traffic, and forgets what was asked for
-    if the ladder has changed. A clock that went backwards was rebooted: see `rebase`.
+    Sets the deadline when the policy's horizon changes, follows battery and traffic, and forgets what was asked for if
+    the ladder is another one (a rung that joins does not make it another).
+    A clock that went backwards was rebooted: see `rebase`.
     """
     if sample.mono_s < state.mono_s:
         state = rebase(state, sample.mono_s)
@@ -36,7 +37,7 @@ def advance(state: GovernorState, sample: GovernorSample, ladder: Sequence[RungM
         state = replace(state, battery_reference_mwh=full_mwh)
     elif state.battery_reference_mwh is None:
         state = replace(state, battery_reference_mwh=known(sample.battery_energy_mwh))
-    if state.standing and set(state.standing) != {rung.id for rung in ladder}:
+    if not set(state.standing) <= {rung.id for rung in ladder}:
         state = replace(state, asked=())
     return state
 

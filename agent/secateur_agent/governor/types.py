@@ -25,6 +25,8 @@ class GovernorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Above this share of stalled time the memory that looks free counts for less."""
     ask_after_s: float = 5.0
     """Constraints must stay alike for this long before a rung is asked for."""
+    max_alike_asks: int = 2
+    """Once the rung that was asked for has come and does not do, alike constraints are asked for again, up to this often."""
     bucket: float = 0.10
     """Constraints that differ by less than this share are alike."""
     min_latency_gap: float = 1.25
@@ -50,7 +52,7 @@ class GovernorSample(msgspec.Struct, frozen=True, kw_only=True):
     throttle: float = 1.0
     """By what factor latency is longer now than unthrottled; at least 1."""
     request_rate_hz: float = 0.0
-    """Requests per second since the sample before."""
+    """Inferences per second since the sample before; each sample of a batch counts."""
     battery_energy_mwh: float | None = None
     battery_full_mwh: float | None = None
     """Energy of the full battery; the reserve is a share of it, or else of the first energy seen."""
@@ -87,7 +89,9 @@ class GovernorState(msgspec.Struct, frozen=True, kw_only=True):
     wish: Constraints | None = None
     wish_since_s: float = 0.0
     asked: tuple[Constraints, ...] = ()
-    """What was asked for while the ladder was as it is."""
+    """What was asked for since the ladder lost a rung or is another one."""
+    asked_with: tuple[str, ...] = ()
+    """The rungs there were at the last ask."""
     asked_s: float | None = None
 
 

@@ -93,6 +93,8 @@ class StatsReply(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     """Inference requests answered, whatever the answer."""
     failed_requests: int
     """Those answered with a 5xx status: not the client's fault."""
+    inferences: int = 0
+    """Samples that were inferred: a request with a batch of eight counts eight."""
     in_flight: int
     rung: str
     """The rung that serves; empty before the first."""

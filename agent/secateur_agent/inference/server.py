@@ -27,6 +27,7 @@ import secateur_agent
 from secateur_agent.bundle.manifest import TensorSpec
 from secateur_agent.inference.backend import BackendError, one_line
 from secateur_agent.inference.control import DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CONCURRENT
+from secateur_agent.inference.drain import DrainingLoop, DrainingTask
 from secateur_agent.inference.switch import RungSwitch, ServingRung
 from secateur_agent.inference.v2_codec import (
     DEFAULT_MAX_BATCH,
@@ -72,7 +73,10 @@ class _Response:
 
 
 class InferenceApp:
-    """The protocol as a WSGI application. ``requests`` and ``failed_requests`` (5xx) count inference requests."""
+    """The protocol as a WSGI application.
+
+    ``requests`` and ``failed_requests`` (5xx) count inference requests, ``inferences`` the samples in their batches.
+    """
 
     def __init__(self, switch: RungSwitch, limits: Limits, waiting: Callable[[], int] = lambda: 0) -> None:
         """Args: ``switch`` holds the rung; ``waiting`` tells how many requests wait for a thread."""
@@ -82,6 +86,7 @@ class InferenceApp:
         self._count_lock = threading.Lock()
         self.requests = 0
         self.failed_requests = 0
+        self.inferences = 0
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
@@ -146,6 +151,9 @@ class InferenceApp:
         load = rung.load
         request = decode_request(body, header_length, load.inputs, load.outputs, self._limits.max_batch)
         outputs = rung.run(request.inputs)
+        samples = max((len(array) for array in request.inputs.values() if array.ndim), default=1)
+        with self._count_lock:
+            self.inferences += samples
         text, json_bytes = encode_response(InferResponse(load.name, outputs, load.rung, request.id), request)
         headers = [("X-Secateur-Rung", load.rung)]
         if json_bytes is None:
@@ -169,7 +177,7 @@ class InferenceApp:
 
 
 class InferenceServer:
-    """The application on its socket: `run` serves until SystemExit is raised in the thread that called it."""
+    """The application on its socket: `run` serves until `end`."""
 
     def __init__(self, listening: socket.socket, switch: RungSwitch, limits: Limits) -> None:
         """Args: ``listening`` is a bound socket, TCP or Unix; ``switch`` holds the rung."""
@@ -193,12 +201,17 @@ class InferenceServer:
         self._server.channel_class = _Channel
         # The thread that computed a response writes it, instead of waking the network thread to do so.
         self._server.adj.send_bytes = 1
+        self._loop = DrainingLoop(self._server)
 
     def run(self) -> None:
-        """Serve until SystemExit is raised in this thread; then the requests that run are answered."""
+        """Serve until `end`; requests that have come by then are answered."""
         # The network thread must not wait 5 ms for the interpreter when a thread decodes a large request.
         sys.setswitchinterval(0.001)
-        self._server.run()
+        self._loop.run()
+
+    def end(self) -> None:
+        """Make `run` end. A signal handler may call it."""
+        self._loop.end()
 
 
 class _ErrorTask(ErrorTask):  # type: ignore[misc]
@@ -227,6 +240,7 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]
+    task_class = DrainingTask
     error_task_class = _ErrorTask
 
 

@@ -201,9 +201,7 @@ def _check_inputs(tensors: Sequence[_Tensor], specs: Sequence[TensorSpec], max_b
         spec = expected.pop(tensor.name, None)
         if spec is None:
             known = tensor.name in {spec.name for spec in specs}
-            raise CodecError(
-                f"input {tensor.name!r}: " + ("given twice" if known else f"not an input; {_listed(specs)}")
-            )
+            raise CodecError(f"input {tensor.name!r}: " + ("given twice" if known else f"not an input; {_listed(specs)}"))
         fits = len(tensor.shape) == len(spec.shape) and all(
             1 <= got <= max_batch if size == -1 else got == size for size, got in zip(spec.shape, tensor.shape)
         )
@@ -235,9 +233,7 @@ def _arrays(what: str, tensors: Sequence[_Tensor], tail: memoryview) -> dict[str
         else:
             expected = math.prod(tensor.shape) * dtype.itemsize
             if type(size) is not int or size != expected:
-                raise CodecError(
-                    f"{where}: expected binary_data_size {expected} for {tensor.shape}, got {size!r}"[:300]
-                )
+                raise CodecError(f"{where}: expected binary_data_size {expected} for {tensor.shape}, got {size!r}"[:300])
             if offset + size > len(tail):
                 raise CodecError(f"{where}: expected {size} bytes of binary data, got {len(tail) - offset}")
             # A copy: the tensor may begin at any byte of the body, and a runtime expects aligned memory.

@@ -56,11 +56,12 @@ class Worker:
             self._may_accept.set()
 
     def run(self) -> None:
-        """Serve until SIGTERM or the end of the control channel."""
+        """Serve until SIGTERM or the end of the control channel. Call it in the main thread, which gets the signals."""
         threading.Thread(target=self._load_in_turn, name="load", daemon=True).start()
         threading.Thread(target=self._obey, name="control", daemon=True).start()
         # After a crash, requests wait in the backlog for the rung instead of being refused.
         self._may_accept.wait()
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self._server.end())
         self._server.run()
 
     def _obey(self) -> NoReturn:
@@ -93,6 +94,7 @@ class Worker:
         return StatsReply(
             requests=self._server.app.requests,
             failed_requests=self._server.app.failed_requests,
+            inferences=self._server.app.inferences,
             in_flight=self._switch.in_flight,
             rung=serving.load.rung if serving else "",
             latency_p50_ms=serving.latency_p50_ms if serving else None,

@@ -16,6 +16,7 @@ from secateur_profiles import Profile
 _MODULE = "secateur_agent.profiling.rung"
 _WARMUP = 3
 _RUNS = 30
+_MIN_TIME_S = 0.4
 _TIME_LIMIT_S = 60.0
 _START_LIMIT_S = 60.0
 # A roofline is a lower bound and a board may be busy; beyond this, something else runs than what was planned for.
@@ -64,6 +65,7 @@ class Trial:
             golden=self._left[0].golden,
             warmup=_WARMUP,
             runs=_RUNS,
+            min_time_s=_MIN_TIME_S,
             time_limit_s=_TIME_LIMIT_S,
             energy_per_ms_mw=busy_power_mw,
         )

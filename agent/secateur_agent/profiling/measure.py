@@ -21,6 +21,8 @@ class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
     warmup: Annotated[int, Meta(ge=0, le=100_000)] = 3
     """Runs before those that count."""
     runs: Annotated[int, Meta(ge=1, le=100_000)] = 50
+    min_time_s: Annotated[float, Meta(ge=0, le=600)] = 0.0
+    """Go on for at least this time: thirty runs of a tiny network are over before the processor's clock has settled."""
     time_limit_s: Positive = 30.0
     """Stop after this time, with the runs made until then."""
     energy_per_ms_mw: Positive | None = None

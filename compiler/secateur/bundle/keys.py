@@ -41,7 +41,13 @@ class Keys:
         return load_root(self.root_path)
 
     def seal(self, role: Role, payload: object) -> bytes:
-        """Sign ``payload`` in ``role`` and return the encoded envelope."""
+        """Sign ``payload`` in ``role`` and return the encoded envelope.
+
+        Raises:
+            KeysError: if the private key of this role is not in the folder.
+        """
+        if role not in self.signing:
+            raise KeysError(f"keys {self.folder}: the private key {role}.key is not there; this needs it")
         return seal(role, payload, self.signing[role])
 
 

@@ -55,7 +55,7 @@ def pack(
         keys: must hold the ``bundle`` key.
 
     Raises:
-        BundleError: if a rung does not materialise to what its entry says.
+        BundleError: if a rung does not materialise to what its entry says, or the folder cannot be written.
     """
     refs = tuple(FileRef(path=path, sha256=digest(data), size=len(data)) for path, data in sorted(files.items()))
     manifest = Manifest(
@@ -78,12 +78,24 @@ def pack(
         for rung in rungs:
             if digest(written.materialise(rung.id)) != rung.file_sha256:
                 raise BundleError(f"bundle {name}: rung {rung.id} does not materialise to the file that was measured")
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(draft, folder)
-        shutil.rmtree(old, ignore_errors=True)
+        _exchange(draft, folder)
+    except OSError as error:
+        raise BundleError(f"bundle {folder}: cannot be written: {error.strerror or error}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return BundleFolder(folder, keys.root)
+
+
+def _exchange(draft: Path, folder: Path) -> None:
+    """Put the draft in the folder's place; if that fails the earlier bundle is there again."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(draft, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

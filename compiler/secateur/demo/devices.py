@@ -68,7 +68,7 @@ def start_agent(processes: Processes, folder: Path, device: DemoDevice, broker_u
         "listen": f"127.0.0.1:{device.port}",
         "simulated": SIMULATED,
     }
-    text = "".join(f'{key} = "{value}"\n' for key, value in lines.items()) + "tick_s = 0.5\nreport_s = 1.0\n"
+    text = "".join(f'{key} = "{value}"\n' for key, value in lines.items()) + "threads = 1\ntick_s = 0.5\nreport_s = 1.0\n"
     config = folder / device.id / "agent.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(text)

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from secateur.demo.devices import DemoDevice
@@ -122,8 +121,8 @@ def drain_phone(host: HostClient, phone: DemoDevice, say: Say) -> PhoneOutcome:
     battery.charging = True
     outcome = PhoneOutcome(left >= RESERVE_PERCENT, left, pinned_left, pinned_lasts_s)
     say(
-        f"{phone.id}: horizon {'reached' if outcome.reached else 'MISSED'} with {left:.1f} % left; the top rung pinned would "
-        f"have had {pinned_left:.1f} % and reached the reserve after {pinned_lasts_s:.0f} s; now charging [replayed]"
+        f"{phone.id}: horizon {'reached' if outcome.reached else 'MISSED'} with {left:.1f} % left; now charging [replayed]. "
+        f"The top rung pinned would have had {pinned_left:.1f} %, at the reserve after {pinned_lasts_s:.0f} s"
     )
     host.policy(phone.id, {})
     time.sleep(1.0)
@@ -134,13 +133,21 @@ def drain_phone(host: HostClient, phone: DemoDevice, say: Say) -> PhoneOutcome:
 
 
 def widest_gap(found: dict[str, dict[str, Any]], accuracy: dict[str, float]) -> tuple[str, str]:
-    """Return the two neighbouring rungs between which a re-cut pays most: far apart in latency and in accuracy."""
-    order = sorted(found, key=lambda rung: -found[rung]["latency_p50_ms"])
-    pairs = [
-        (math.log(found[a]["latency_p50_ms"] / found[b]["latency_p50_ms"]) * max(0.0, accuracy[a] - accuracy[b]), a, b)
-        for a, b in pairwise(order)
-    ]
-    return max(pairs)[1:]
+    """Return the two rungs (upper, lower), neighbours in accuracy, between which a re-cut pays most.
+
+    Every rung more accurate than the lower must be slower than the upper, so that a limit between the two leaves the lower.
+    """
+    latency = {rung: float(each["latency_p50_ms"]) for rung, each in found.items()}
+    order = sorted(latency, key=lambda rung: -accuracy[rung])
+    pairs = []
+    for index, lower in enumerate(order[1:], start=1):
+        upper = min(order[:index], key=lambda rung: latency[rung])
+        ratio = latency[upper] / latency[lower]
+        if accuracy[order[index - 1]] - accuracy[lower] >= 0.005:
+            pairs.append((ratio >= 1.3, math.log(ratio) * (accuracy[upper] - accuracy[lower]), upper, lower))
+    if not pairs or max(pairs)[1] <= 0:
+        raise DemoError(f"demo: the rungs as measured leave no gap to cut a rung for: {latency}")
+    return max(pairs)[2:]
 
 
 def throttle_pi(host: HostClient, pi: DemoDevice, accuracy: dict[str, float], processes: Processes, say: Say) -> None:
@@ -161,7 +168,7 @@ def throttle_pi(host: HostClient, pi: DemoDevice, accuracy: dict[str, float], pr
     say(f"{pi.id}: latency objective {objective_ms:.3f} ms, which every rung meets at full clock")
     time.sleep(3.0)
     upper_ms, lower_ms = found[upper]["latency_p50_ms"], found[lower]["latency_p50_ms"]
-    between_ms = upper_ms**0.6 * lower_ms**0.4
+    between_ms = upper_ms**0.75 * lower_ms**0.25
     factor = objective_ms / between_ms
     pi.board.temperature(84.0)
     pi.board.clock_limit(pi.board.max_mhz / factor)

@@ -72,6 +72,36 @@ def prove(
     return worst
 
 
+def prove_sorted(network: Network, ordered: Network, seed: int = 0, batch: int = 2) -> float:
+    """Prove that sorting did not change the function: channels of a group may change places only together.
+
+    Args:
+        network: before.
+        ordered: after.
+        seed: of the random inputs.
+        batch: inputs at once.
+
+    Returns:
+        The largest relative error of an output.
+
+    Raises:
+        ProofError: names the output that differs.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    feeds = {
+        name: torch.randn((batch, *shape[1:]), generator=generator, dtype=torch.float64)
+        for name, shape in network.inputs.items()
+    }
+    before, after = (run(each, feeds, fixed_values(each, torch.float64)) for each in (network, ordered))
+    worst = 0.0
+    for name, expected in before.items():
+        error = float((after[name] - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
+        if not error <= TOLERANCE:
+            raise ProofError(f"proof: sorting changes output {name} by {error:.1e} (relative)")
+        worst = max(worst, error)
+    return worst
+
+
 def random_keeps(groups: Groups, count: int, seed: int = 0) -> list[dict[str, int]]:
     """Return keep-counts to prove with: the full ones (sorting) and random ones, each group between 1 and all."""
     rng = np.random.default_rng(seed)

@@ -128,7 +128,10 @@ def _batch_norm(node: Converting) -> None:
     gamma, beta, mean, variance = (node.constant(index) for index in (1, 2, 3, 4))
     if gamma is None or beta is None or mean is None or variance is None:
         raise node.fail("its parameters must be constant")
-    scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + node.attrs.get("epsilon", 1e-5))
+    spread = variance.astype(np.float64) + node.attrs.get("epsilon", 1e-5)
+    if not (spread > 0).all():
+        raise node.fail("its variance is negative")
+    scale = gamma.astype(np.float64) / np.sqrt(spread)
     node.emit("Affine", table=node.table(scale, beta - mean * scale), axis=1)
 
 

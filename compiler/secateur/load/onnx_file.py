@@ -9,6 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from secateur.ir import Network, UnsupportedModelError
+from secateur.load.agreement import check_agreement
 from secateur.load.builder import Builder
 from secateur.load.converters import CONTROL_FLOW, CONVERTERS
 from secateur.load.normal_form import normalise
@@ -69,6 +70,7 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
     network = normalise(network, {name: value.name for name, value in zip(outputs, graph.output)})
     network.shapes = shapes_of(network)
     network.outputs = {name: network.shapes[name] for name in network.outputs}
+    check_agreement(model, network, what)
     return network
 
 

@@ -5,7 +5,7 @@ Every point of the path is nested in the one before, so that any choice of point
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,21 @@ def shrink_path(
             return path
         keep = {**keep, best[1]: best[2]}
         path.append(Step(dict(keep), best[3]))
+
+
+def price(path: Sequence[Step], latency_ms: Callable[[Keep], float]) -> list[Step]:
+    """Return the same path with another latency; points that are not faster than the one before are left out.
+
+    Args:
+        path: nested keep-counts.
+        latency_ms: the latency of given keep-counts.
+    """
+    priced: list[Step] = []
+    for step in path:
+        latency = latency_ms(step.keep)
+        if not priced or latency < priced[-1].latency_ms:
+            priced.append(Step(step.keep, latency))
+    return priced
 
 
 def _options(size: int, grid: int, smallest_share: float) -> list[int]:

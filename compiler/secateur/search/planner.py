@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from secateur.ir import Budget, InfeasibleError
+from secateur.ir.groups import Keep
 from secateur.search.cost import Costs
 from secateur.search.path import Step
 from secateur.search.roofline import Roofline
@@ -41,7 +43,14 @@ def plan_rung(step: Step, costs: Costs, model: Roofline) -> Plan:
     )
 
 
-def plan_ladder(path: list[Step], costs: Costs, model: Roofline, budget: Budget, rungs: int) -> list[Plan]:
+def plan_ladder(
+    path: list[Step],
+    costs: Costs,
+    model: Roofline,
+    budget: Budget,
+    rungs: int,
+    spacing: Callable[[Keep], float] | None = None,
+) -> list[Plan]:
     """Choose the rungs: the original, then points of the path that meet the budgets, in even ratios of latency.
 
     Args:
@@ -50,6 +59,7 @@ def plan_ladder(path: list[Step], costs: Costs, model: Roofline, budget: Budget,
         model: what estimates latency, memory, energy and size.
         budget: binds every rung but the original; ``accuracy_drop`` is checked later, on the tuned rungs.
         rungs: most rungs, with the original; fewer if the path has fewer distinct points.
+        spacing: what is spaced in even ratios, if not the latency: several profiles that space by the same choose the same.
 
     Raises:
         InfeasibleError: if no point meets the budgets; says what the nearest point has.
@@ -67,15 +77,17 @@ def plan_ladder(path: list[Step], costs: Costs, model: Roofline, budget: Budget,
     below = [plan for plan in fitting if plan.latency_ms < original.latency_ms]
     if rungs < 2 or not below:
         return [original]
-    top = below[0].latency_ms
-    bottom = max(below[-1].latency_ms, min(SMALLEST_SHARE_OF_LATENCY * original.latency_ms, top * 0.5))
-    unbound = top > 0.9 * original.latency_ms
-    targets = np.geomspace(original.latency_ms if unbound else top, bottom, rungs if unbound else rungs - 1)[
-        1 if unbound else 0 :
-    ]
+
+    def space(plan: Plan) -> float:
+        return spacing(plan.keep) if spacing is not None else plan.latency_ms
+
+    whole, top = space(original), space(below[0])
+    bottom = max(space(below[-1]), min(SMALLEST_SHARE_OF_LATENCY * whole, top * 0.5))
+    unbound = top > 0.9 * whole
+    targets = np.geomspace(whole, bottom, rungs)[1:] if unbound else np.geomspace(top, bottom, rungs - 1)
     chosen = [original]
     for target in targets:
-        plan = min(below, key=lambda p: abs(np.log(p.latency_ms / target)))
+        plan = min(below, key=lambda p: abs(np.log(space(p) / target)))
         if plan.latency_ms < chosen[-1].latency_ms:
             chosen.append(plan)
     return chosen

@@ -6,7 +6,7 @@ Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015. Every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from secateur.ir import Network, Node, Table
+from secateur.ir import Network, Node, SecateurError, Table
 from secateur.tuning.recalibration import Statistics, recalibrate
 from secateur.twin import fixed_values, run
 from secateur.twin.execute import channel_view
@@ -58,6 +58,39 @@ class Subnetwork:
     targets: Mapping[str, Statistics]
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """Private values of a network between two tuned ones, made of theirs, as a later cut will make them.
+
+    Attributes:
+        larger: number of the next larger tuned network; ``of_larger``: table → which of its channels this one has.
+        smaller: number of the next smaller one, or None; ``in_smaller``: table → where its channels lie in this one.
+        share: how far this one is on the way from the larger (0) to the smaller (1).
+    """
+
+    larger: int
+    of_larger: Mapping[str, Index]
+    smaller: int | None
+    in_smaller: Mapping[str, Index]
+    share: float
+
+    def mix(self, table: str, larger: Tensor, smaller: Tensor | None) -> Tensor:
+        """Return the larger network's values for this one's channels, drawn towards the smaller's where it has them."""
+        values = larger.index_select(0, torch.from_numpy(self.of_larger[table]))
+        if smaller is None:
+            return values
+        place = torch.from_numpy(self.in_smaller[table])
+        return values.index_add(0, place, self.share * (smaller - values.index_select(0, place)))
+
+
+@dataclass
+class Between:
+    """A network between two that are tuned, and what its private values are made of."""
+
+    subnetwork: Subnetwork
+    mixture: Mixture
+
+
 class _Private(nn.Module):
     """Private gains and offsets of one subnetwork; normalises by batch statistics except at the output."""
 
@@ -86,17 +119,43 @@ class _Private(nn.Module):
 
     def affine(self, node: Node, x: Tensor) -> Tensor:
         table, axis = node.attrs["table"], node.attrs["axis"]
-        gain, offset = self.gain[table], self.offset[table]
+        gain, offset = self.private(table)
         if table in self.plain:
             return x * channel_view(gain, axis, x.ndim) + channel_view(offset, axis, x.ndim)
         y = F.batch_norm(x.transpose(1, axis), None, None, gain, offset, training=True, eps=1e-5)
         return y.transpose(1, axis)
+
+    def private(self, table: str) -> tuple[Tensor, Tensor]:
+        """Return the gain and the offset of each channel of a table."""
+        return self.gain[table], self.offset[table]
 
     def keep_signs(self) -> None:
         """Gains stay non-negative, so that no sign of a weight depends on the rung."""
         with torch.no_grad():
             for gain in self.gain.values():
                 gain.clamp_(min=0.0)
+
+
+class _Borrowing(_Private):
+    """A network between two tuned ones; it has no private values of its own."""
+
+    def __init__(self, between: Between, students: Sequence[_Private], shared: Mapping[str, nn.Parameter]) -> None:
+        super().__init__(between.subnetwork, shared)
+        self.gain, self.offset = nn.ParameterDict(), nn.ParameterDict()
+        self._mixture = between.mixture
+        # In a list: their parameters are not this module's.
+        self._lenders = [students[between.mixture.larger]]
+        self._lenders += [] if between.mixture.smaller is None else [students[between.mixture.smaller]]
+
+    def private(self, table: str) -> tuple[Tensor, Tensor]:
+        """Return the gain and the offset of each channel of a table."""
+        gains, offsets = zip(*(lender.private(table) for lender in self._lenders))
+        mix = self._mixture.mix
+        return mix(table, *_pair(gains)), mix(table, *_pair(offsets))
+
+
+def _pair(values: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
+    return values[0], values[1] if len(values) > 1 else None
 
 
 def _as_index(kept: Index, size: int) -> Tensor | None:
@@ -111,6 +170,7 @@ def distil(
     targets: NDArray[np.generic] | None = None,
     loss: Loss | None = None,
     on_step: Callable[[int, float], None] | None = None,
+    between: Sequence[Between] = (),
 ) -> tuple[dict[str, NDArray[np.float32]], list[dict[str, Table]]]:
     """Tune the shared weights and every subnetwork's private values.
 
@@ -122,15 +182,22 @@ def distil(
         targets: labels, if the task's own loss is to be added.
         loss: the task's own loss.
         on_step: called after each step with its number and loss.
+        between: networks that are not rungs, but should work after recalibration alone; one in each step.
 
     Returns:
         The shared weights, and for each subnetwork its tables: *gains and offsets of normalised channels*, to be folded by
         `fold_statistics` on calibration data.
+
+    Raises:
+        SecateurError: if there are too few inputs to normalise a batch.
     """
+    if len(inputs) < 2:
+        raise SecateurError("tuning: it needs at least two training samples; give more data or --steps 0")
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     shared = {name: nn.Parameter(torch.tensor(weight)) for name, weight in original.weights.items()}
     students = [_Private(subnetwork, shared) for subnetwork in subnetworks]
+    others = [_Borrowing(each, students, shared) for each in between]
     private = [parameter for student in students for parameter in student.parameters()]
     optimiser = torch.optim.SGD(
         [{"params": list(shared.values()), "weight_decay": settings.weight_decay}, {"params": private, "weight_decay": 0.0}],
@@ -149,8 +216,9 @@ def distil(
             expected = run(original, {name: x}, teacher)
         optimiser.zero_grad(set_to_none=True)
         total = 0.0
-        for index in _sandwich(len(students), settings.widths, rng):
-            student = students[index]
+        taken = _sandwich(len(students), settings.widths - bool(others), rng)
+        borrowing = [others[int(rng.integers(len(others)))]] if others else []
+        for student in [students[index] for index in taken] + borrowing:
             got = run(student.network, {name: x}, student)
             value = sum((_distance(got[key], expected[key], settings.temperature) for key in expected), torch.zeros(()))
             if loss is not None and y is not None:
@@ -192,10 +260,16 @@ def _sandwich(count: int, widths: int, rng: np.random.Generator) -> list[int]:
 def _distance(got: Tensor, expected: Tensor, temperature: float) -> Tensor:
     """Kullback-Leibler divergence of softened classes for (batch, classes); else mean squared error over the variance."""
     if got.ndim == 2 and got.shape[1] > 1:
+        if _are_probabilities(expected):  # their logarithms are logits, but for a constant
+            got, expected = got.clamp_min(1e-7).log(), expected.clamp_min(1e-7).log()
         student = F.log_softmax(got / temperature, 1)
         teacher = F.log_softmax(expected / temperature, 1)
         return F.kl_div(student, teacher, log_target=True, reduction="batchmean") * temperature**2
     return F.mse_loss(got, expected) / expected.var().clamp_min(1e-12)
+
+
+def _are_probabilities(outputs: Tensor) -> bool:
+    return bool(outputs.min() >= 0) and bool(((outputs.sum(1) - 1).abs() < 1e-3).all())
 
 
 def fold_statistics(network: Network, tables: Mapping[str, Table], inputs: NDArray[np.float32]) -> dict[str, Table]:

@@ -70,9 +70,10 @@ def run(
         on_tensor: called with every tensor in order, inputs first; what it returns, if not None, replaces the tensor.
 
     Returns:
-        Tensor name → value.
+        Tensor name → value, in the order of ``wanted``.
     """
-    keep = set(network.outputs if wanted is None else wanted)
+    names = list(network.outputs if wanted is None else wanted)
+    keep = set(names)
     last_use = {name: index for index, node in enumerate(network.nodes) for name in node.inputs}
     live: dict[str, Tensor] = {}
 
@@ -87,7 +88,7 @@ def run(
         for name in node.inputs:
             if last_use[name] == index and name not in keep:
                 live.pop(name, None)
-    return {name: live[name] for name in keep}
+    return {name: live[name] for name in names}
 
 
 def apply(node: Node, inputs: list[Tensor], values: Values) -> Tensor:

@@ -89,9 +89,24 @@ def conv(x: Tensor, weight: Tensor, attrs: Attrs) -> Tensor:
         padding = begins
     else:
         x, padding = F.pad(x, _torch_pads(begins, ends)), (0,) * spatial
+    if attrs["groups"] == x.shape[1] > 1:
+        return depthwise(x, weight, attrs["strides"], padding, attrs["dilations"])
     function = F.conv1d if spatial == 1 else F.conv2d
     y: Tensor = function(x, weight, None, attrs["strides"], padding, attrs["dilations"], attrs["groups"])
     return y
+
+
+def depthwise(
+    x: Tensor, weight: Tensor, strides: tuple[int, ...], padding: tuple[int, ...], dilations: tuple[int, ...]
+) -> Tensor:
+    """Depthwise convolution, in two dimensions and with channels last: two to three times faster in torch on a CPU."""
+    flat = x.ndim == 3
+    if flat:
+        x, weight = x.unsqueeze(2), weight.unsqueeze(2)
+        strides, padding, dilations = (1, *strides), (0, *padding), (1, *dilations)
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = F.conv2d(x, weight, None, strides, padding, dilations, x.shape[1])
+    return y.squeeze(2) if flat else y
 
 
 def _torch_pads(begins: tuple[int, ...], ends: tuple[int, ...]) -> list[int]:

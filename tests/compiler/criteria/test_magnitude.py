@@ -45,5 +45,5 @@ def test_a_dead_layer_gives_no_nan() -> None:
 
 def test_an_unknown_criterion_is_named_with_those_there_are() -> None:
     network = network_of("mlp")
-    with pytest.raises(SecateurError, match="'taylor-9'.*magnitude-l1, magnitude-l2"):
+    with pytest.raises(SecateurError, match=r"'taylor-9'.*magnitude-l1, magnitude-l2"):
         score("taylor-9", network, find_groups(network))

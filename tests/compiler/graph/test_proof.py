@@ -9,7 +9,7 @@ import pytest
 from networks import TOPOLOGIES, Halves, Multiplier, network_of, normal_form
 
 from secateur.criteria import score
-from secateur.graph import ProofError, find_groups, prove
+from secateur.graph import ProofError, find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
 from secateur.graph.rules import RULES
 from secateur.graph.ties import Ties, tensor_axis, weight_axis
@@ -24,6 +24,7 @@ def test_cut_networks_are_the_masked_ones(name: str, folded: bool) -> None:
     groups = find_groups(network)
     assert prove(network, groups, cut, random_keeps(groups, 3)) <= 1e-9
     ordered = sort_groups(network, groups, score("magnitude-l2", network, groups))
+    assert prove_sorted(network, ordered) <= 1e-9
     assert prove(ordered, groups, cut, random_keeps(groups, 3, seed=1)) <= 1e-9
 
 
@@ -103,3 +104,12 @@ def test_a_wrong_tie_fails(monkeypatch: pytest.MonkeyPatch, name: str, op: str, 
     assert groups.groups, "the wrong rule leaves nothing to cut, so that this test would show nothing"
     with pytest.raises(ProofError, match=r"^proof: "):
         prove(network, groups, cut, random_keeps(groups, 4))
+
+
+def test_a_sorting_that_forgets_a_consumer_fails() -> None:
+    network = network_of("resnet-b")
+    groups = find_groups(network)
+    ordered = sort_groups(network, groups, score("magnitude-l2", network, groups))
+    forgotten = ordered.with_values(weights={**ordered.weights, "w2": network.weights["w2"]})
+    with pytest.raises(ProofError, match="sorting changes output"):
+        prove_sorted(network, forgotten)

@@ -22,7 +22,8 @@ from secateur.twin import fixed_values, run
 
 def outputs_of(network: Network, x: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        return next(iter(run(network, {next(iter(network.inputs)): torch.from_numpy(x)}, fixed_values(network)).values())).numpy()
+        found = run(network, {next(iter(network.inputs)): torch.from_numpy(x)}, fixed_values(network))
+    return next(iter(found.values())).numpy()
 
 
 def onnxruntime_outputs(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
@@ -88,6 +89,14 @@ def test_a_file_on_disk_is_read(tmp_path: Path) -> None:
     assert load_onnx(tmp_path / "net.onnx").params == network_of("mlp", folded=True).params
 
 
+def test_a_file_for_one_sample_becomes_one_for_any_batch() -> None:
+    weight = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    nodes = [helper.make_node("Reshape", ["x", "to"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["y"])]
+    network = load_onnx(model(nodes, {"x": [1, 3, 4]}, to=np.array([1, 12]), w=weight))
+    x = samples((3, 4), 5)
+    np.testing.assert_allclose(outputs_of(network, x), x.reshape(5, 12) @ weight, rtol=1e-4, atol=1e-5)
+
+
 def test_an_unsupported_operator_is_named() -> None:
     made = model([helper.make_node("Cos", ["x"], ["y"], name="/head/Cos")])
     assert "node /head/Cos (Cos): operator not supported" in refused(made)
@@ -95,7 +104,8 @@ def test_an_unsupported_operator_is_named() -> None:
 
 def test_control_flow_is_named() -> None:
     branch = helper.make_graph([], "b", [], [helper.make_tensor_value_info("c", TensorProto.FLOAT, [1])])
-    made = model([helper.make_node("If", ["c"], ["y"], name="gate", then_branch=branch, else_branch=branch)], c=np.array(True))
+    gate = helper.make_node("If", ["c"], ["y"], name="gate", then_branch=branch, else_branch=branch)
+    made = model([gate], c=np.array(True))
     assert "node gate (If): control flow that depends on data" in refused(made)
 
 

@@ -59,8 +59,6 @@ def test_depthwise_groups_and_padding_follow_the_cut() -> None:
     groups = find_groups(network)
     stream, rest = (next(g for g in groups.groups if g.source == source) for source in ("stem", "conv4"))
     pads = [
-        node.attrs
-        for node in cut(network, groups, {**groups.full(), stream.id: 3, rest.id: 5}).nodes
-        if node.op == "Pad"
+        node.attrs for node in cut(network, groups, {**groups.full(), stream.id: 3, rest.id: 5}).nodes if node.op == "Pad"
     ]
     assert [(pad["begins"][1], pad["ends"][1]) for pad in pads] == [(4, 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from secateur.criteria import score
 from secateur.graph import find_groups
 from secateur.ir import InfeasibleError
 from secateur.search import Costs, Roofline, shrink_path
-from secateur.search.choose import SAFETY, latency_model, plan_between
+from secateur.search.choose import SAFETY, Corrections, corrections, latency_model, plan_between
 from secateur.search.path import Step
 from secateur_agent.protocol.messages import Constraints, RungMeasurement
 
@@ -52,7 +53,7 @@ def test_the_model_is_monotone_even_if_measurements_are_not(pairs: list[tuple[fl
     planned = {f"r{i}-int8": planned for i, (planned, _) in enumerate(pairs)}
     model = latency_model(planned, [measured(f"r{i}-int8", real) for i, (_, real) in enumerate(pairs)])
     values = [model(value) for value in sorted(queries)]
-    assert all(b >= a * (1 - 1e-9) for a, b in zip(values, values[1:]))
+    assert all(b >= a * (1 - 1e-9) for a, b in pairwise(values))
     assert all(value > 0 for value in values)
 
 
@@ -93,3 +94,29 @@ def test_what_no_width_meets_is_refused_and_the_nearest_told(setting: tuple[list
     path, costs, model = setting
     with pytest.raises(InfeasibleError, match=f"takes {path[-1].latency_ms:.4g} ms"):
         plan_between(path, costs, model, lambda v: v, Constraints(latency_ms=path[-1].latency_ms / 2), {})
+
+
+def test_memory_and_energy_are_corrected_by_what_was_measured(setting: tuple[list[Step], Costs, Roofline]) -> None:
+    path, costs, model = setting
+    existing = {"r0-int8": path[0].latency_ms, "r1-int8": path[-1].latency_ms}
+    assert corrections(path, costs, model, existing, []) == Corrections(1.0, 1.0)
+    found = [
+        RungMeasurement(
+            rung=rung,
+            latency_p50_ms=step.latency_ms,
+            latency_p95_ms=1.0,
+            peak_rss_mb=1.2 * model.memory_mb(costs, step.keep),
+            energy_mj=1.5 * model.energy_mj(step.latency_ms),
+        )
+        for rung, step in (("r0-int8", path[0]), ("r1-int8", path[-1]), ("r9-int8", path[1]))
+    ]
+    device = corrections(path, costs, model, existing, found)
+    assert device.memory == pytest.approx(1.2)
+    assert device.energy == pytest.approx(1.5)
+    memory = 1.2 * (model.memory_mb(costs, path[0].keep) + model.memory_mb(costs, path[-1].keep)) / 2
+    plan = plan_between(path, costs, model, lambda v: v, Constraints(memory_mb=memory), existing, device)
+    assert path[-1].latency_ms < plan.latency_ms < path[0].latency_ms
+    assert 1.2 * plan.memory_mb <= memory
+    energy = 1.5 * model.energy_mj((path[0].latency_ms + path[-1].latency_ms) / 2)
+    plan = plan_between(path, costs, model, lambda v: v, Constraints(energy_mj=energy), existing, device)
+    assert 1.5 * plan.energy_mj <= energy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from networks import TOPOLOGIES, board, network_of
@@ -22,7 +23,7 @@ def test_points_are_nested_faster_and_on_the_grid(name: str, precision: str) -> 
     path = shrink_path(groups, score("magnitude-l2", network, groups), partial(model.latency_ms, costs), 4)
     assert path[0].keep == groups.full()
     assert len(path) > 1
-    for before, after in zip(path, path[1:]):
+    for before, after in pairwise(path):
         assert after.latency_ms < before.latency_ms
         assert all(after.keep[key] <= count for key, count in before.keep.items())
         assert sum(after.keep[key] < count for key, count in before.keep.items()) == 1

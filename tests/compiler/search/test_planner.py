@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from networks import board, network_of
@@ -62,12 +63,12 @@ def test_all_budgets_hold_at_once(setting: tuple[list[Step], Costs, Roofline]) -
 def test_without_budgets_the_ladder_is_even_in_ratios(setting: tuple[list[Step], Costs, Roofline]) -> None:
     plans = plan_ladder(*setting, Budget(), rungs=4)
     assert [type(plan) for plan in plans] == [Plan] * 4
-    ratios = [b.latency_ms / a.latency_ms for a, b in zip(plans, plans[1:])]
+    ratios = [b.latency_ms / a.latency_ms for a, b in pairwise(plans)]
     assert max(ratios) - min(ratios) < 0.2
     assert plans[-1].latency_ms >= 0.2 * plans[0].latency_ms
 
 
 def test_rungs_are_nested(setting: tuple[list[Step], Costs, Roofline]) -> None:
     plans = plan_ladder(*setting, Budget(), rungs=5)
-    for above, below in zip(plans, plans[1:]):
+    for above, below in pairwise(plans):
         assert all(below.keep[key] <= count for key, count in above.keep.items())

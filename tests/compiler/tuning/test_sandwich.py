@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import digits
 import numpy as np
 import pytest
@@ -10,13 +12,14 @@ from networks import network_of, samples
 
 from secateur.criteria import score
 from secateur.graph import find_groups
-from secateur.ir import Network, SecateurError
+from secateur.ir import Network, SecateurError, Table
 from secateur.load.task import agreement
-from secateur.master import tune_master
-from secateur.pruning import sort_groups
-from secateur.search import Costs
+from secateur.master import Master, tune_master
+from secateur.pruning import cut, sort_groups
+from secateur.search import Costs, Step
 from secateur.search.planner import Plan
-from secateur.tuning import SandwichSettings, distil
+from secateur.tuning import SandwichSettings, Statistics, Subnetwork, distil, measure_statistics
+from secateur.tuning.sandwich import _distance
 from secateur.twin import fixed_values, run
 
 
@@ -36,23 +39,32 @@ def ladder(network: Network, shares: tuple[float, ...]) -> list[Plan]:
     return plans
 
 
-def test_small_networks_agree_more_with_the_original_and_the_full_one_still_does() -> None:
+def tuned(network: Network, shares: tuple[float, ...], steps: int, on_step: Callable[[int, float], None]) -> Master:
+    """Tune a ladder of these shares."""
+    groups = find_groups(network)
+    path = [Step(plan.keep, plan.latency_ms) for plan in ladder(network, (1.0, 0.75, 0.5, 0.375, 0.25))]
+    scores, settings = score("magnitude-l2", network, groups), SandwichSettings(steps=steps, batch=64)
+    return tune_master(network, groups, scores, [ladder(network, shares)], path, digits.task(), settings, on_step)
+
+
+def sorted_network() -> Network:
     network = digits.network()
     groups = find_groups(network)
-    network = sort_groups(network, groups, score("magnitude-l2", network, groups))
-    scores = score("magnitude-l2", network, groups)
-    plans = ladder(network, (1.0, 0.5, 0.25))
+    return sort_groups(network, groups, score("magnitude-l2", network, groups))
+
+
+def test_small_networks_agree_more_with_the_original_and_the_full_one_still_does() -> None:
+    network, shares = sorted_network(), (1.0, 0.5, 0.25)
     original = outputs_of(network)
     losses: list[float] = []
 
-    def shares(steps: int) -> list[float]:
-        settings = SandwichSettings(steps=steps, batch=64)
-        master = tune_master(network, groups, scores, [plans], digits.task(), settings, lambda _, loss: losses.append(loss))
-        return [agreement(outputs_of(master.rung_network(plan.keep)), original) for plan in plans]
+    def agreements(steps: int) -> list[float]:
+        master = tuned(network, shares, steps, lambda _, loss: losses.append(loss))
+        return [agreement(outputs_of(master.rung_network(plan.keep)), original) for plan in ladder(network, shares)]
 
-    before, after = shares(0), shares(60)
+    before, after = agreements(0), agreements(60)
     assert before[0] == 1.0
-    assert before[1] > 0.3, "recalibration alone keeps a part, and must not touch the output's scales"
+    assert before[1] > 0.3, "recalibration alone keeps a part"
     assert after[0] > 0.95
     assert after[1] > before[1] + 0.05
     assert after[2] > before[2] + 0.1
@@ -60,41 +72,51 @@ def test_small_networks_agree_more_with_the_original_and_the_full_one_still_does
 
 
 def test_widths_between_tuned_ones_work_after_recalibration_alone() -> None:
-    network = digits.network()
-    groups = find_groups(network)
-    network = sort_groups(network, groups, score("magnitude-l2", network, groups))
-    plans = ladder(network, (1.0, 0.5))
-    scores = score("magnitude-l2", network, groups)
-    master = tune_master(network, groups, scores, [plans], digits.task(), SandwichSettings(steps=60, batch=64), lambda *_: None)
+    network = sorted_network()
+    master = tuned(network, (1.0, 0.5), 60, lambda *_: None)
     between = ladder(network, (0.75,))[0]
     assert agreement(outputs_of(master.rung_network(between.keep)), outputs_of(network)) > 0.8
 
 
-def subnetwork_results(seed: int, steps: int = 4):  # type: ignore[no-untyped-def]
-    network = network_of("mlp")
-    groups = find_groups(network)
-    from secateur.pruning import cut
-    from secateur.tuning import Subnetwork, measure_statistics
+def test_without_tuning_the_outputs_scale_and_shift_stay_what_they_are() -> None:
+    network = sorted_network()
+    master = tuned(network, (1.0, 0.5), 0, lambda *_: None)
+    output = next(node.attrs["table"] for node in network.nodes if node.output in network.outputs)
+    table = master.rung_network(ladder(network, (0.5,))[0].keep).tables[output]
+    np.testing.assert_array_equal(table.scale, network.tables[output].scale)
+    np.testing.assert_array_equal(table.shift, network.tables[output].shift)
 
-    x = samples((10,), 80)
+
+def test_probabilities_are_distilled_like_the_logits_they_come_from() -> None:
+    generator = torch.Generator().manual_seed(0)
+    got, expected = (3 * torch.randn((8, 5), generator=generator) for _ in range(2))
+    from_logits = _distance(got, expected, 4.0)
+    assert float(from_logits) > 0.1
+    torch.testing.assert_close(_distance(got.softmax(1), expected.softmax(1), 4.0), from_logits, rtol=1e-3, atol=1e-4)
+
+
+def tuned_perceptron(seed: int, steps: int = 4) -> tuple[dict[str, np.ndarray], list[dict[str, Table]]]:
+    """Distil two widths for a few, violent steps."""
+    network, x = network_of("mlp"), samples((10,), 80)
+    groups = find_groups(network)
     statistics = measure_statistics(network, x)
     subnetworks = []
     for share in (1.0, 0.5):
         keep = {group.id: round(share * group.size) for group in groups.groups}
-        index = {
-            name: tuple(groups.kept((f"weight:{name}", axis), weight.shape[axis], keep) for axis in (0, 1))
-            for name, weight in network.weights.items()
-        }
-        goals = {
-            name: type(goal)(*(v[groups.kept((f"table:{name}", 0), len(v), keep)] for v in (goal.mean, goal.deviation)))
-            for name, goal in statistics.items()
-        }
+        index = {}
+        for name, weight in network.weights.items():
+            rows, columns = (groups.kept((f"weight:{name}", axis), weight.shape[axis], keep) for axis in (0, 1))
+            index[name] = (rows, columns)
+        goals = {}
+        for name, goal in statistics.items():
+            kept = groups.kept((f"table:{name}", 0), len(goal.mean), keep)
+            goals[name] = Statistics(goal.mean[kept], goal.deviation[kept])
         subnetworks.append(Subnetwork(cut(network, groups, keep), index, goals))
     return distil(network, subnetworks, x, SandwichSettings(steps=steps, batch=16, learning_rate=0.5, seed=seed))
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
-    first, again, other = subnetwork_results(0), subnetwork_results(0), subnetwork_results(1)
+    first, again, other = tuned_perceptron(0), tuned_perceptron(0), tuned_perceptron(1)
     for name in first[0]:
         np.testing.assert_array_equal(first[0][name], again[0][name])
     for tables, repeated in zip(first[1], again[1]):
@@ -104,7 +126,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
 
 
 def test_gains_are_never_negative() -> None:
-    _, tables = subnetwork_results(0, steps=12)
+    _, tables = tuned_perceptron(0, steps=12)
     assert all((table.scale >= 0).all() for private in tables for table in private.values())
 
 

@@ -1,0 +1,99 @@
+"""The figures that are measured: what each means, its target, its unit, and the case file that measures it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {"≤": operator.le, "≥": operator.ge, "=": operator.eq}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        id: what it is called on the command line and in the results.
+        meaning: for a person, in whole sentences.
+        comparison: ``≤``, ``≥`` or ``=``, between a value and ``bound``.
+        bound: the target.
+        unit: of value and target; ``ratio`` if it has none.
+        case: module of this package that measures it.
+    """
+
+    id: str
+    meaning: str
+    comparison: str
+    bound: float
+    unit: str
+    case: str
+
+    @property
+    def target(self) -> str:
+        """The target as text, such as ``≤ 1.1``."""
+        return f"{self.comparison} {self.bound:g}"
+
+    def met(self, value: float) -> bool:
+        """Return whether a value meets the target."""
+        return _COMPARISONS[self.comparison](value, self.bound)
+
+
+_ALL = (
+    Figure(
+        "bundle-ratio",
+        "Bytes of a whole bundle (base, recipes and manifest of a ladder of five int8 rungs) ÷ bytes of the largest model "
+        "file that it materialises. 1 would mean that the four smaller rungs cost nothing; five separate files cost "
+        "about 3.",
+        "≤", 1.10, "ratio", "bundle_ratio",
+    ),
+    Figure(
+        "switch-failed",
+        "Inference requests that failed while a worker process switched rungs at least 200 times by overlap (the new rung "
+        "is built and warmed while the old one serves, then swapped in, then the old one drains). Open-loop load: requests are "
+        "sent when they are due, at 30 % of the rate that the worker can sustain, whether or not earlier ones were "
+        "answered.",
+        "=", 0, "requests", "switch",
+    ),
+    Figure(
+        "switch-p99",
+        "99th percentile of the latency of requests that were under way at any time between the decision to switch and the "
+        "drained old rung ÷ 99th percentile of the same load without switches, measured between them in the same run.",
+        "≤", 1.5, "ratio", "switch",
+    ),
+    Figure(
+        "reprune-seconds",
+        "From the moment the device's ask for a new rung passes the broker until the first inference response that the new "
+        "rung computed: planning, cutting, recalibrating, gating and signing on the host, transfer, trial on the device, "
+        "switch.",
+        "≤", 30, "s", "reprune",
+    ),
+    Figure(
+        "reprune-bytes",
+        "Topic and payload bytes of every MQTT message between device and host from the ask until the new rung serves (ask, "
+        "answers, desired and reported shadow, recipe, events; not the regular telemetry and its acknowledgements) ÷ bytes "
+        "of the int8 base file.",
+        "≤", 0.05, "ratio", "reprune",
+    ),
+    Figure(
+        "recut-accuracy",
+        "Accuracy of a rung that is re-cut midway in planned latency between two neighbouring rungs of a tuned ladder, "
+        "minus what linear interpolation by planned latency between these two gives. A re-cut rung is recalibrated but not tuned.",
+        "≥", -1.0, "points", "recut_accuracy",
+    ),
+    Figure(
+        "supervisor-rss",
+        "Largest resident memory (VmRSS, MB of 2^20 bytes) of the agent's supervisor process while it reports, after it "
+        "has installed a model; the worker that runs the network is a process of its own and not counted.",
+        "≤", 32, "MB", "supervisor",
+    ),
+    Figure(
+        "supervisor-cpu",
+        "Processor time of the supervisor process ÷ elapsed time: the share of one core that it takes to read sensors, "
+        "decide each second and report every 5 s, with a committed model and no requests.",
+        "≤", 0.001, "ratio", "supervisor",
+    ),
+)  # fmt: skip
+
+FIGURES = {figure.id: figure for figure in _ALL}
+"""Id → figure, in the order of the page."""

@@ -1,0 +1,64 @@
+"""Rungs of the test topologies as files, made by the very steps of the pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from networks import MAKERS, network_of, samples
+from numpy.typing import NDArray
+
+from secateur.assembly import _export
+from secateur.bundle.pack import digest
+from secateur.criteria import score
+from secateur.export import Program, child_of
+from secateur.graph import find_groups
+from secateur.ir import Network
+from secateur.master import Master
+from secateur.pruning import sort_groups
+from secateur.tuning import measure_statistics
+from secateur.twin import fixed_values, run
+from secateur_agent.bundle.recipe import Recipe, encode_recipe
+
+
+@dataclass
+class MadeRung:
+    """A rung of a master: its network, keep-counts, program, recipe and file."""
+
+    keep: dict[str, int]
+    network: Network
+    program: Program
+    recipe: Recipe
+    data: bytes
+
+    def child(self, parent: MadeRung) -> Recipe | None:
+        """Return the recipe with the program of ``parent``."""
+        return child_of(self.recipe, parent.recipe, bytes.fromhex(digest(encode_recipe(parent.recipe))))
+
+
+def master_of(name: str, folded: bool = False) -> Master:
+    """Return the master of a topology, sorted and not tuned."""
+    network = network_of(name, folded)
+    groups = find_groups(network)
+    scores = score("magnitude-l2", network, groups)
+    network = sort_groups(network, groups, scores)
+    calibration = samples(MAKERS[name][1], 128)
+    statistics = measure_statistics(network, calibration)
+    return Master(network, groups, scores, [(groups.full(), statistics)], calibration)
+
+
+def rung_of(master: Master, share: float, precision: str) -> MadeRung:
+    """Cut a rung that keeps this share of every group."""
+    keep = {group.id: max(1, round(share * group.size)) for group in master.groups.groups}
+    network = master.rung_network(keep)
+    program = _export(master, network, master.index(keep), precision)
+    recipe, data = program.recipe(master.base(precision))
+    return MadeRung(keep, network, program, recipe, data)
+
+
+def twin_outputs(network: Network, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what the rung computes in torch."""
+    with torch.no_grad():
+        feeds = {next(iter(network.inputs)): torch.from_numpy(inputs)}
+        return next(iter(run(network, feeds, fixed_values(network)).values())).numpy()
