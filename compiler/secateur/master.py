@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,7 +16,7 @@ from secateur.ir.groups import Keep
 from secateur.load import Task
 from secateur.pruning import cut
 from secateur.quantization import quantize_weights
-from secateur.search import Plan, Step
+from secateur.search import Costs, Plan, Step
 from secateur.tuning import (
     Between,
     Mixture,
@@ -29,8 +30,8 @@ from secateur.tuning import (
 
 Array = NDArray[np.float32]
 Array64 = NDArray[np.float64]
-BETWEEN_NEIGHBOURS = 2
-"""Networks between two neighbouring rungs that are tuned, so that later cuts there work."""
+BETWEEN_RATIO = 1.6
+"""Between two rungs, about one more network is tuned for each such ratio of work, so that later cuts there work."""
 
 Indexes = dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
 
@@ -149,12 +150,13 @@ def _subnetwork(network: Network, groups: Groups, keep: Keep, statistics: Mappin
     return Subnetwork(cut(network, groups, keep), index, goals)
 
 
-def _between(keeps: list[dict[str, int]], path: list[dict[str, int]]) -> list[dict[str, int]]:
-    """Up to `BETWEEN_NEIGHBOURS` points of the path between each two neighbouring rungs, evenly chosen."""
+def _between(keeps: list[dict[str, int]], path: list[dict[str, int]], costs: Costs) -> list[dict[str, int]]:
+    """Choose points of the path between neighbouring rungs: about one for each `BETWEEN_RATIO` of work."""
     found: list[dict[str, int]] = []
     for larger, smaller in pairwise(keeps):
         inside = [k for k in path if k not in keeps and _covers(larger, k) and _covers(k, smaller)]
-        wanted = np.linspace(0, len(inside) - 1, min(BETWEEN_NEIGHBOURS, len(inside))).round().astype(int)
+        count = max(1, round(math.log(costs.macs(larger) / costs.macs(smaller)) / math.log(BETWEEN_RATIO)))
+        wanted = np.linspace(0, len(inside) - 1, min(count, len(inside)) + 2)[1:-1].round().astype(int)
         found += [inside[index] for index in sorted(set(wanted.tolist()))]
     return found
 
@@ -194,7 +196,7 @@ def tune_master(
         return Master(network, groups, scores, [full], calibration)
     subnetworks = [_subnetwork(network, groups, keep, statistics) for keep in keeps]
     between = []
-    for keep in _between(keeps, [step.keep for step in path]):
+    for keep in _between(keeps, [step.keep for step in path], Costs(network, groups)):
         mixture = mixture_for(groups, network, keeps, keep)
         between.append(Between(_subnetwork(network, groups, keep, statistics), mixture))
     labels = task.targets("train") if task.loss is not None else None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, build_rung, tensor_specs
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.bundle.pack import digest, pack
+from secateur.compilation import PRECISIONS, CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
 from secateur.criteria import score
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
-from secateur.ir import Budget, Groups, InfeasibleError, Network, SecateurError
+from secateur.ir import InfeasibleError, Network, SecateurError
 from secateur.ir.groups import Keep
 from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master
@@ -40,63 +40,15 @@ from secateur.workspace import (
     steps_of,
     write_state,
 )
-from secateur_agent.bundle.manifest import Metric, Recut, RungEntry
+from secateur_agent.bundle.manifest import Metric, Recut
 from secateur_agent.bundle.recipe import decode_recipe, encode_recipe
 from secateur_agent.protocol.messages import Constraints, RungMeasurement
 from secateur_profiles import Profile
 from secateur_profiles import load as load_profile
 
-PRECISIONS = ("int8", "fp32")
-"""What this version can build."""
+__all__ = ["CompileResult", "CompileSettings", "RecutRung", "compile", "recut"]
 
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True)
-class CompileSettings:
-    """How to compile.
-
-    Attributes:
-        budget: binds every emitted rung but the original.
-        rungs: of each ladder, with the original.
-        criterion: what ranks channels.
-        steps: of tuning; 0 only recalibrates.
-        precisions: empty takes each profile's first that can be built.
-    """
-
-    budget: Budget = Budget()  # noqa: RUF009 - frozen
-    rungs: int = 5
-    criterion: str = "magnitude-l2"
-    steps: int = 300
-    precisions: tuple[str, ...] = ()
-    seed: int = 0
-
-
-@dataclass
-class ProfileResult:
-    """One bundle: where it is, its rungs, and what was not shipped and why."""
-
-    profile: str
-    bundle: Path
-    rungs: list[BuiltRung]
-    dropped: dict[str, str]
-    bundle_bytes: int
-
-
-@dataclass
-class CompileResult:
-    """What `compile` made, and what it found on the way."""
-
-    name: str
-    profiles: list[ProfileResult]
-    original_value: dict[str, float]
-    metric_name: str
-    labelled: bool
-    groups: Groups
-    proof_error: float
-    tuning_steps: int
-    seconds: dict[str, float] = field(default_factory=dict)
+_DEFAULTS = CompileSettings()
 
 
 def _quiet(stage: str, done: int, total: int) -> None:
@@ -110,7 +62,7 @@ def compile(
     out: Path,
     name: str,
     keys: Keys,
-    settings: CompileSettings = CompileSettings(),
+    settings: CompileSettings = _DEFAULTS,
     progress: Progress = _quiet,
 ) -> CompileResult:
     """Compile a trained network into one bundle per device profile; all share one tuning and one base.
@@ -315,16 +267,6 @@ def _write_parents(folder: Path, profile: str, state: ProfileState, rungs: list[
     folder.mkdir(parents=True, exist_ok=True)
     for file in state.parents.values():
         (folder / file).write_bytes(encode_recipe(rungs[0].recipe))
-
-
-@dataclass(frozen=True)
-class RecutRung:
-    """A rung that was cut later: its manifest entry, recipe file, signed envelope, and how long it took."""
-
-    entry: RungEntry
-    recipe: bytes
-    envelope: bytes
-    seconds: float
 
 
 def recut(

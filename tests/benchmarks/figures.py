@@ -50,8 +50,8 @@ _ALL = (
     Figure(
         "switch-failed",
         "Inference requests that failed while a worker process switched rungs at least 200 times by overlap (the new rung "
-        "is built and warmed while the old one serves, then swapped in, then the old one drains). Open-loop load: requests are "
-        "sent when they are due, at 30 % of the rate that the worker can sustain, whether or not earlier ones were "
+        "is built and warmed while the old one serves, then swapped in, then the old one drains). Open-loop load: requests "
+        "are sent when they are due, at 30 % of the rate that the worker can sustain, whether or not earlier ones were "
         "answered.",
         "=", 0, "requests", "switch",
     ),
@@ -71,14 +71,15 @@ _ALL = (
     Figure(
         "reprune-bytes",
         "Topic and payload bytes of every MQTT message between device and host from the ask until the new rung serves (ask, "
-        "answers, desired and reported shadow, recipe, events; not the regular telemetry and its acknowledgements) ÷ bytes "
-        "of the int8 base file.",
+        "its announcement, answers, desired and reported shadow, recipe, events; not the regular telemetry and its "
+        "acknowledgements) ÷ bytes of the int8 base file.",
         "≤", 0.05, "ratio", "reprune",
     ),
     Figure(
         "recut-accuracy",
         "Accuracy of a rung that is re-cut midway in planned latency between two neighbouring rungs of a tuned ladder, "
-        "minus what linear interpolation by planned latency between these two gives. A re-cut rung is recalibrated but not tuned.",
+        "minus what linear interpolation by planned latency between these two gives. A re-cut rung is recalibrated but not "
+        "tuned.",
         "≥", -1.0, "points", "recut_accuracy",
     ),
     Figure(

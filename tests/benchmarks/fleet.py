@@ -11,6 +11,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import psutil
+from paho.mqtt.enums import CallbackAPIVersion
 
 from secateur.bundle.keys import Keys
 from secateur.bundle.reader import BundleFolder
@@ -40,7 +41,7 @@ class Ear:
         self._heard: list[Heard] = []
         self._lock = threading.Lock()
         ready = threading.Event()
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, "bench-ear", protocol=mqtt.MQTTv5)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, "bench-ear", protocol=mqtt.MQTTv5)
         self._client.on_message = self._on_message
         self._client.on_subscribe = lambda *_: ready.set()
         self._client.connect("127.0.0.1", port)

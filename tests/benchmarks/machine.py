@@ -13,9 +13,10 @@ _FLAGS = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx_vnni
 def describe_machine() -> str:
     """Return processor, cores, instruction sets that int8 depends on, memory, and versions of what runs the networks."""
     text = _read("/proc/cpuinfo")
-    entries = dict(
-        (part.strip() for part in line.split(":", 1)) for line in reversed(text.splitlines()) if line.count(":") >= 1
-    )
+    entries: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        entries.setdefault(key.strip(), value.strip())
     flags = set(entries.get("flags", entries.get("Features", "")).split())
     found = list(dict.fromkeys(name for flag, name in _FLAGS.items() if flag in flags))
     if platform.machine() == "x86_64" and "VNNI" not in found:

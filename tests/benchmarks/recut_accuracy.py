@@ -86,9 +86,7 @@ def _between(
     share = (point.latency_ms - below.latency_ms) / (above.latency_ms - below.latency_ms)
     expected = below.accuracy + share * (above.accuracy - below.accuracy)
     difference = (point.accuracy - expected) * 100
-    say(
-        f"{pair}: {point.rung} at {share:.0%} of the way: {point.accuracy:.2%}, interpolated {expected:.2%}"
-    )
+    say(f"{pair}: {point.rung} at {share:.0%} of the way: {point.accuracy:.2%}, interpolated {expected:.2%}")
     return [(difference, f"{pair}: {point.accuracy:.2%}, interpolated {expected:.2%}")]
 
 

@@ -19,6 +19,7 @@ from .open_load import Target, probe
 
 PROBE_S = 0.05
 LIMIT_S = 90.0
+ANNOUNCED_S = 0.1
 # Regular whether or not a rung is asked for: samples every 5 s, and the host's acknowledgements of them.
 _REGULAR = (topics.up(DEVICE, "telemetry"), topics.down(DEVICE, "ack"))
 
@@ -64,7 +65,8 @@ def _ask(name: str, bundle: BundleFolder, work: Path) -> tuple[float, int]:
         ear.close()
         say(f"{name}: {'; '.join(each['text'] for each in fleet.host.events(DEVICE) if each['kind'] == 'reprune')}")
     asked_s = next(each.at_s for each in heard if "/up/ask/" in each.topic and each.bytes > 300)
-    mine = [each for each in heard if each.at_s >= asked_s]
+    # The event that announces the ask goes out just before it.
+    mine = [each for each in heard if each.at_s >= asked_s - ANNOUNCED_S]
     _tell(name, rung, done_s - asked_s, mine)
     return done_s - asked_s, sum(each.bytes for each in mine if each.topic not in _REGULAR)
 

@@ -101,7 +101,7 @@ def _judge(sent: Sequence[Sent], windows: Sequence[tuple[float, float]]) -> list
     at = {name: np.percentile(found, [50, 99]) * 1e3 for name, found in (("steady", steady), ("during", during))}
     say(
         f"{len(sent)} requests; steady ({len(steady)}) p50 {at['steady'][0]:.2f} p99 {at['steady'][1]:.2f} ms; during a "
-        f"switch ({len(during)}) p50 {at['during'][0]:.2f} p99 {at['during'][1]:.2f} ms; decision to drained {build_ms:.0f} ms"
+        f"switch ({len(during)}) p50 {at['during'][0]:.2f} p99 {at['during'][1]:.2f} ms; a switch takes {build_ms:.0f} ms"
     )
     case = f"{TITLES[RESNET]}, int8, {len(windows)} switches, {len(sent)} requests"
     ratio = float(at["during"][1] / at["steady"][1])

@@ -29,9 +29,9 @@ class GovernorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Once the rung that was asked for has come and does not do, alike constraints are asked for again, up to this often."""
     bucket: float = 0.10
     """Constraints that differ by less than this share are alike."""
-    min_latency_gap: float = 1.25
+    min_latency_gap: float = 1.15
     """A rung is asked for between two others only if the larger costs this many times the smaller …"""
-    min_room: float = 1.15
+    min_room: float = 1.10
     """… the limit is this many times what the smaller costs …"""
     min_accuracy_gap: float = 0.005
     """… and the larger is this much more accurate (0.01 is one point)."""

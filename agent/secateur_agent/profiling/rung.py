@@ -112,18 +112,18 @@ def undisturbed(latencies_ms: list[float]) -> list[float]:
 
 
 def _measurement(request: ProfileRequest, latencies_ms: list[float]) -> RungMeasurement:
-    p50, p95 = (max(float(value), 1e-6) for value in np.percentile(latencies_ms, [50, 95]))
+    p50, p95 = (_short(max(float(value), 1e-6)) for value in np.percentile(latencies_ms, [50, 95]))
     peak_mb = peak_rss_mb()
     if peak_mb is None:
         raise BackendError(f"rung {request.load.rung}: this system does not tell the memory of a process")
     power_mw = request.energy_per_ms_mw
     return RungMeasurement(
         rung=request.load.rung,
-        latency_p50_ms=_short(p50),
-        latency_p95_ms=_short(p95),
+        latency_p50_ms=p50,
+        latency_p95_ms=p95,
         peak_rss_mb=_short(peak_mb),
         # 1 mW for 1 ms is 1 µJ.
-        energy_mj=None if power_mw is None else _short(power_mw * p50 / 1000),
+        energy_mj=None if power_mw is None else float(f"{power_mw * p50 / 1000:.6g}"),
         energy_quality="unavailable" if power_mw is None else "estimated",
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -133,7 +132,7 @@ def drain_phone(host: HostClient, phone: DemoDevice, say: Say) -> PhoneOutcome:
 
 
 def widest_gap(found: dict[str, dict[str, Any]], accuracy: dict[str, float]) -> tuple[str, str]:
-    """Return the two rungs (upper, lower), neighbours in accuracy, between which a re-cut pays most.
+    """Return the two rungs (upper, lower), neighbours in accuracy, between which a re-cut pays most: accuracy differs most.
 
     Every rung more accurate than the lower must be slower than the upper, so that a limit between the two leaves the lower.
     """
@@ -143,9 +142,8 @@ def widest_gap(found: dict[str, dict[str, Any]], accuracy: dict[str, float]) -> 
     for index, lower in enumerate(order[1:], start=1):
         upper = min(order[:index], key=lambda rung: latency[rung])
         ratio = latency[upper] / latency[lower]
-        if accuracy[order[index - 1]] - accuracy[lower] >= 0.005:
-            pairs.append((ratio >= 1.3, math.log(ratio) * (accuracy[upper] - accuracy[lower]), upper, lower))
-    if not pairs or max(pairs)[1] <= 0:
+        pairs.append((ratio >= 1.2, accuracy[order[index - 1]] - accuracy[lower], upper, lower))
+    if max(pairs)[1] < 0.005:
         raise DemoError(f"demo: the rungs as measured leave no gap to cut a rung for: {latency}")
     return max(pairs)[2:]
 
@@ -168,7 +166,7 @@ def throttle_pi(host: HostClient, pi: DemoDevice, accuracy: dict[str, float], pr
     say(f"{pi.id}: latency objective {objective_ms:.3f} ms, which every rung meets at full clock")
     time.sleep(3.0)
     upper_ms, lower_ms = found[upper]["latency_p50_ms"], found[lower]["latency_p50_ms"]
-    between_ms = upper_ms**0.75 * lower_ms**0.25
+    between_ms = upper_ms**0.9 * lower_ms**0.1
     factor = objective_ms / between_ms
     pi.board.temperature(84.0)
     pi.board.clock_limit(pi.board.max_mhz / factor)

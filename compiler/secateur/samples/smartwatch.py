@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from secateur.ir import SecateurError
 from secateur.twin.operators import depthwise
 
-WINDOW, STEP, AXES, CLASSES = 100, 50, 6, 7
+WINDOW, AXES, CLASSES = 100, 6, 7
+TRAIN_STEP, VALIDATION_STEP, TEST_STEP = 50, 10, 25
+"""Samples from one window to the next; one person validates, so that person's windows overlap more."""
 VALIDATION_PEOPLE = (8,)
 TEST_PEOPLE = (9, 10)
 
@@ -55,20 +57,20 @@ class SmartwatchTask:
         stacked = np.concatenate(train)
         mean, deviation = stacked.mean(0), stacked.std(0)
 
-        def windows(wanted: Callable[[int], bool]) -> tuple[Array, NDArray[np.int64]]:
+        def windows(wanted: Callable[[int], bool], step: int) -> tuple[Array, NDArray[np.int64]]:
             parts, labels = [], []
             for recording, exercise, person in zip(recordings, exercises, people):
                 if wanted(int(person)):
                     scaled = (recording - mean) / deviation
-                    for start in range(0, len(scaled) - WINDOW + 1, STEP):
+                    for start in range(0, len(scaled) - WINDOW + 1, step):
                         parts.append(scaled[start : start + WINDOW].T)
                         labels.append(int(exercise))
             return np.ascontiguousarray(np.stack(parts), np.float32), np.asarray(labels, np.int64)
 
         self._splits = {
-            "train": windows(lambda person: person not in held),
-            "validation": windows(lambda person: person in VALIDATION_PEOPLE),
-            "test": windows(lambda person: person in TEST_PEOPLE),
+            "train": windows(lambda person: person not in held, TRAIN_STEP),
+            "validation": windows(lambda person: person in VALIDATION_PEOPLE, VALIDATION_STEP),
+            "test": windows(lambda person: person in TEST_PEOPLE, TEST_STEP),
         }
         inputs, labels = self._splits["train"]
         chosen = np.random.default_rng(0).permutation(len(inputs))[:512]

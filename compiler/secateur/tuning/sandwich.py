@@ -29,12 +29,14 @@ class SandwichSettings:
     """How long and how hard to tune.
 
     Attributes:
-        steps: optimiser steps; each trains up to ``widths`` subnetworks, and counts as that many subnetwork steps.
+        steps: optimiser steps; each trains ``widths`` subnetworks and ``between`` others, and counts as that many.
         widths: subnetworks trained in one step: largest, smallest, the rest at random.
+        between: networks between them trained in one step, besides.
     """
 
     steps: int = 300
-    widths: int = 4
+    widths: int = 3
+    between: int = 2
     batch: int = 128
     learning_rate: float = 0.02
     momentum: float = 0.9
@@ -216,9 +218,9 @@ def distil(
             expected = run(original, {name: x}, teacher)
         optimiser.zero_grad(set_to_none=True)
         total = 0.0
-        taken = _sandwich(len(students), settings.widths - bool(others), rng)
-        borrowing = [others[int(rng.integers(len(others)))]] if others else []
-        for student in [students[index] for index in taken] + borrowing:
+        taken = [students[index] for index in _sandwich(len(students), settings.widths, rng)]
+        borrowing = rng.choice(len(others), min(settings.between, len(others)), replace=False) if others else ()
+        for student in taken + [others[int(index)] for index in borrowing]:
             got = run(student.network, {name: x}, student)
             value = sum((_distance(got[key], expected[key], settings.temperature) for key in expected), torch.zeros(()))
             if loss is not None and y is not None:

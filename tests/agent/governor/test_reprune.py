@@ -82,8 +82,8 @@ def test_asks_for_energy_between_two_rungs() -> None:
     ("ladder", "limit_ms", "why"),
     [
         (LADDER, 20, "the top rung is feasible"),
-        (LADDER, 11, "the limit leaves too little room above the lower rung"),
-        ((rung("r0-int8", 0.9, 12), rung("r1-int8", 0.8, 10)), 11.9, "the rungs are neighbours already"),
+        (LADDER, 10.5, "the limit leaves too little room above the lower rung"),
+        ((rung("r0-int8", 0.9, 11.2), rung("r1-int8", 0.8, 10)), 11.1, "the rungs are neighbours already"),
         ((rung("r0-int8", 0.804, 20), rung("r1-int8", 0.8, 10)), 15, "there is no accuracy to gain"),
         ((rung("r0-fp32", 0.9, 20), rung("r1-int8", 0.8, 10)), 15, "nothing lies between two precisions"),
     ],

@@ -90,9 +90,7 @@ def test_tritonclient_infers_asynchronously_and_compressed(served: Any) -> None:
 
 def test_tritonclient_gets_the_error_as_its_own_exception(served: Any) -> None:
     with triton.InferenceServerClient(served.address) as client:
-        with pytest.raises(
-            triton.InferenceServerException, match=r"input 'x': expected FP32 \[-1, 4\].*got FP32 \[1, 5\]"
-        ):
+        with pytest.raises(triton.InferenceServerException, match=r"input 'x': expected FP32 \[-1, 4\].*got FP32 \[1, 5\]"):
             client.infer("tiny", [triton_input(np.ones((1, 5), np.float32), True)])
         with pytest.raises(triton.InferenceServerException, match="model 'other': unknown; this device serves 'tiny'"):
             client.infer("other", [triton_input(np.ones((1, 4), np.float32), True)])

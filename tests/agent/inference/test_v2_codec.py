@@ -97,16 +97,12 @@ def test_responses_come_back_as_they_were_sent(outputs: dict[str, Any], binary: 
 
 
 @given(
-    hnp.arrays(
-        np.float32, st.tuples(st.integers(1, 8), st.just(2)), elements=st.floats(-(2.0**100), 2.0**100, width=32)
-    ),
+    hnp.arrays(np.float32, st.tuples(st.integers(1, 8), st.just(2)), elements=st.floats(-(2.0**100), 2.0**100, width=32)),
     st.booleans(),
     st.booleans(),
     st.dictionaries(st.sampled_from(["y", "z"]), st.booleans()),
 )
-def test_requests_come_back_as_they_were_sent(
-    x: Any, binary_inputs: bool, binary: bool, outputs: dict[str, bool]
-) -> None:
+def test_requests_come_back_as_they_were_sent(x: Any, binary_inputs: bool, binary: bool, outputs: dict[str, bool]) -> None:
     body, length = encode_request(InferRequest({"x": x}, outputs, binary, "id-1"), binary_inputs)
     assert (length is None) == (not binary_inputs)
     got = decode_request(body, length, INPUTS, OUTPUTS)

@@ -61,9 +61,7 @@ class Load(threading.Thread):
         connection.close()
 
 
-def test_no_request_fails_while_the_rung_is_switched_under_load(
-    start_worker: Callable[..., Any], tiny_rungs: Any
-) -> None:
+def test_no_request_fails_while_the_rung_is_switched_under_load(start_worker: Callable[..., Any], tiny_rungs: Any) -> None:
     worker = start_worker()
     scales = {"r0-fp32": 1.0, "r1-fp32": 2.0, "r2-fp32": 3.0}
     rungs = [tiny_rungs.make(rung, scale=scale) for rung, scale in scales.items()]

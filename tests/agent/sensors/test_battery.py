@@ -66,9 +66,7 @@ def test_a_driver_that_gives_zero_current_while_discharging_does_not_measure(tre
     assert "does not measure" in reading.note
 
 
-@pytest.mark.parametrize(
-    ("status", "external"), [("Charging", 1), ("Full", 1), ("Not charging", 1), ("Discharging", 0)]
-)
+@pytest.mark.parametrize(("status", "external"), [("Charging", 1), ("Full", 1), ("Not charging", 1), ("Discharging", 0)])
 def test_charging_tells_who_carries_the_load(tree, status, external):
     tree.write(PHONE | {f"{BATTERY}/status": status})
     assert Battery(tree.root).read()["battery_charging"].value == external

@@ -29,8 +29,6 @@ def test_a_pipe_in_place_of_a_file_does_not_block(tree):
     assert DeviceTree(tree.root).text("pipe") == ""
 
 
-@pytest.mark.parametrize(
-    ("label", "slug"), [("VDD_IN", "vdd_in"), ("cpu-thermal", "cpu_thermal"), ("../ x", "x"), ("", "")]
-)
+@pytest.mark.parametrize(("label", "slug"), [("VDD_IN", "vdd_in"), ("cpu-thermal", "cpu_thermal"), ("../ x", "x"), ("", "")])
 def test_labels_become_metric_names(label, slug):
     assert metric_slug(label) == slug

@@ -1,0 +1,73 @@
+"""What `secateur.pipeline` takes and gives: settings and results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from secateur.assembly import BuiltRung
+from secateur.ir import Budget, Groups
+from secateur_agent.bundle.manifest import RungEntry
+
+PRECISIONS = ("int8", "fp32")
+"""What this version can build."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class CompileSettings:
+    """How to compile.
+
+    Attributes:
+        budget: binds every emitted rung but the original.
+        rungs: of each ladder, with the original.
+        criterion: what ranks channels.
+        steps: of tuning; 0 only recalibrates.
+        precisions: empty takes each profile's first that can be built.
+    """
+
+    budget: Budget = Budget()  # noqa: RUF009 - frozen
+    rungs: int = 5
+    criterion: str = "magnitude-l2"
+    steps: int = 300
+    precisions: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass
+class ProfileResult:
+    """One bundle: where it is, its rungs, and what was not shipped and why."""
+
+    profile: str
+    bundle: Path
+    rungs: list[BuiltRung]
+    dropped: dict[str, str]
+    bundle_bytes: int
+
+
+@dataclass
+class CompileResult:
+    """What `compile` made, and what it found on the way."""
+
+    name: str
+    profiles: list[ProfileResult]
+    original_value: dict[str, float]
+    metric_name: str
+    labelled: bool
+    groups: Groups
+    proof_error: float
+    tuning_steps: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RecutRung:
+    """A rung that was cut later: its manifest entry, recipe file, signed envelope, and how long it took."""
+
+    entry: RungEntry
+    recipe: bytes
+    envelope: bytes
+    seconds: float

@@ -1,0 +1,49 @@
+"""The report as JSON and as a page."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import compiled
+import pytest
+
+from secateur.report import render, summarise, write_report
+
+
+@pytest.fixture(scope="module")
+def result() -> object:
+    return compiled.result()
+
+
+def test_the_json_says_of_each_rung_what_programs_need(result: object, tmp_path: Path) -> None:
+    write_report(tmp_path, result)
+    report = json.loads((tmp_path / "report.json").read_text())
+    rungs = [rung for profile in report["profiles"] for rung in profile["rungs"]]
+    assert rungs
+    wanted = {"id", "keep", "macs", "params", "file_bytes", "sha256", "precision", "metric", "metric_value", "latency_ms"}
+    assert all(wanted | {"latency_source"} <= set(rung) for rung in rungs)
+    assert all(len(rung["sha256"]) == 64 for rung in rungs)
+
+
+def test_the_page_is_whole_and_needs_no_network(result: object) -> None:
+    page = render(summarise(result))
+    open_tags: list[str] = []
+
+    class Checker(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert not any(name in ("src", "href") for name, _ in attrs), "the page must open without a network"
+            if tag not in ("meta", "line", "polyline", "br"):
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert open_tags.pop() == tag
+
+        def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            pass
+
+    Checker().feed(page)
+    assert open_tags == []
+    for rung in summarise(result).profiles[0].rungs:
+        assert rung.id in page
