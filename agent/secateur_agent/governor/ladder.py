@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from secateur_agent.bundle.manifest import RungEntry
+from secateur_agent.governor.expected_accuracy import expected_accuracy
 from secateur_agent.protocol.messages import RungMeasurement
 
 
@@ -40,9 +41,11 @@ def merge(rungs: Iterable[RungEntry], measurements: Iterable[RungMeasurement]) -
         measurements: what this device measured; those of other rungs are ignored.
 
     Returns:
-        The ladder, most accurate rung first; of equally accurate ones the faster first.
+        The ladder, most accurate rung first; of equally accurate ones the larger first, then the faster.
     """
     entries = list(rungs)
+    accuracy = expected_accuracy(entries)
+    macs = {entry.id: entry.macs for entry in entries}
     measured = {measurement.rung: measurement for measurement in measurements}
     seen = [(entry, measured[entry.id]) for entry in entries if entry.id in measured]
     latency = _corrections(seen, lambda entry, got: got.latency_p50_ms / entry.latency_ms)
@@ -57,7 +60,7 @@ def merge(rungs: Iterable[RungEntry], measurements: Iterable[RungMeasurement]) -
         return RungModel(
             id=entry.id,
             precision=entry.precision,
-            accuracy=entry.metric_value,
+            accuracy=accuracy[entry.id],
             latency_ms=latency_ms,
             latency_source="measured" if got else "scaled" if seen else "planned",
             peak_mb=got.peak_rss_mb if got else entry.memory_mb * memory(entry.precision),
@@ -65,7 +68,7 @@ def merge(rungs: Iterable[RungEntry], measurements: Iterable[RungMeasurement]) -
             energy_source="measured" if measured_energy else "estimated",
         )
 
-    return tuple(sorted(map(model, entries), key=lambda r: (-r.accuracy, r.latency_ms, r.peak_mb, r.id)))
+    return tuple(sorted(map(model, entries), key=lambda r: (-r.accuracy, -macs[r.id], r.latency_ms, r.peak_mb, r.id)))
 
 
 def _power_w(entry: RungEntry) -> float:

@@ -26,6 +26,7 @@ from secateur.load import Task
 from secateur.pipeline import CompileResult, CompileSettings, compile
 from secateur.report import write_report
 from secateur.samples.smartwatch import SmartwatchTask, train_smartwatch
+from secateur_agent.governor.expected_accuracy import expected_accuracy
 from secateur_agent.store.files import write_atomic
 
 MODEL = "smartwatch"
@@ -158,7 +159,7 @@ def _play(
     time.sleep(STEADY_S)
     pi, _, phone = devices
     tops = {device.id: host.device(device.id)["reported"]["rung"] for device in devices}
-    accuracy = {rung.entry.id: rung.entry.metric_value for rung in result.profiles[0].rungs}
+    accuracy = expected_accuracy(rung.entry for rung in result.profiles[0].rungs)
     failures: list[BaseException] = []
 
     def drain() -> None:

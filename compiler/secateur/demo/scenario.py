@@ -137,7 +137,7 @@ def widest_gap(found: dict[str, dict[str, Any]], accuracy: dict[str, float]) -> 
     Every rung more accurate than the lower must be slower than the upper, so that a limit between the two leaves the lower.
     """
     latency = {rung: float(each["latency_p50_ms"]) for rung, each in found.items()}
-    order = sorted(latency, key=lambda rung: -accuracy[rung])
+    order = sorted(latency, key=lambda rung: (-accuracy[rung], -latency[rung]))
     pairs = []
     for index, lower in enumerate(order[1:], start=1):
         upper = min(order[:index], key=lambda rung: latency[rung])
@@ -154,7 +154,7 @@ def throttle_pi(host: HostClient, pi: DemoDevice, accuracy: dict[str, float], pr
     Args:
         host: the controller.
         pi: its agent has committed a ladder and serves.
-        accuracy: rung → metric of the ladder.
+        accuracy: rung → the accuracy that the governor expects of it.
         processes: to notice one that ends.
         say: tells a person.
     """

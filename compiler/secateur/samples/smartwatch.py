@@ -22,7 +22,7 @@ from secateur.twin.operators import depthwise
 WINDOW, AXES, CLASSES = 100, 6, 7
 TRAIN_STEP, VALIDATION_STEP, TEST_STEP = 50, 10, 25
 """Samples from one window to the next; one person validates, so that person's windows overlap more."""
-VALIDATION_PEOPLE = (8,)
+VALIDATION_PEOPLE = (4,)
 TEST_PEOPLE = (9, 10)
 
 Array = NDArray[np.float32]

@@ -9,7 +9,9 @@ from secateur_agent.governor.ladder import merge
 from secateur_agent.protocol.messages import RungMeasurement
 
 
-def entry(rung: str, accuracy: float, latency_ms: float, precision: str = "int8", energy_mj: float = 0) -> RungEntry:
+def entry(
+    rung: str, accuracy: float, latency_ms: float, precision: str = "int8", energy_mj: float = 0, macs: int = 1
+) -> RungEntry:
     return RungEntry(
         id=rung,
         precision=precision,  # type: ignore[arg-type]
@@ -18,7 +20,7 @@ def entry(rung: str, accuracy: float, latency_ms: float, precision: str = "int8"
         file_sha256="2" * 64,
         file_bytes=1,
         keep={},
-        macs=1,
+        macs=macs,
         params=1,
         metric_value=accuracy,
         latency_ms=latency_ms,
@@ -47,8 +49,17 @@ def test_without_measurements_the_plan_stands() -> None:
 
 
 def test_the_most_accurate_rung_comes_first_and_of_equals_the_faster() -> None:
-    rungs = [entry("r2-int8", 0.8, 1.0), entry("r0-int8", 0.9, 4.0), entry("r1-int8", 0.9, 3.0)]
-    assert [rung.id for rung in merge(rungs, [])] == ["r1-int8", "r0-int8", "r2-int8"]
+    rungs = [entry("r2-fp32", 0.8, 1.0, "fp32"), entry("r0-int8", 0.9, 4.0), entry("r0-fp32", 0.9, 3.0, "fp32", macs=1)]
+    assert [rung.id for rung in merge([rungs[1], rungs[2]], [])] == ["r0-fp32", "r0-int8"]
+    assert [rung.id for rung in merge(rungs, [])][0] == "r0-int8"
+
+
+def test_a_larger_rung_that_validation_cannot_tell_from_a_smaller_one_comes_first() -> None:
+    rungs = [entry("r0-int8", 0.90, 4.0, macs=40), entry("r1-int8", 0.92, 3.0, macs=30), entry("r2-int8", 0.8, 2.0, macs=20)]
+    ladder = merge(rungs, [])
+    assert [rung.id for rung in ladder] == ["r0-int8", "r1-int8", "r2-int8"]
+    assert ladder[0].accuracy == ladder[1].accuracy == pytest.approx(0.91)
+    assert ladder[2].accuracy == 0.8
 
 
 def test_measured_values_replace_planned_ones() -> None:
