@@ -45,7 +45,6 @@ class DrainingLoop:
         """Serve until `end`, finish what has come in, at most for `LIMIT_S`, and return."""
         while not self._ending:
             self._turn(_TURN_S)
-        self._server.accepting = False
         deadline_s = time.monotonic() + LIMIT_S
         while self._unfinished() and time.monotonic() < deadline_s:
             self._turn(0.02)
@@ -54,6 +53,8 @@ class DrainingLoop:
     def end(self) -> None:
         """Make `run` end. Takes no lock, so a signal handler may call it."""
         self._ending = True
+        # Here, not in `run`: a response that is written before the loop wakes must end its connection too.
+        self._server.accepting = False
         self._server.trigger._physical_pull()
 
     def _turn(self, timeout_s: float) -> None:
@@ -62,6 +63,11 @@ class DrainingLoop:
     def _unfinished(self) -> bool:
         quiet_since = time.time() - QUIET_S  # waitress dates activity by the wall clock
         return any(
-            channel.requests or channel.request or channel.total_outbufs_len or channel.last_activity > quiet_since
+            channel.requests
+            or channel.request
+            or channel.total_outbufs_len
+            or channel.close_when_flushed  # answered, but its client waits for the end of the connection
+            or channel.will_close
+            or channel.last_activity > quiet_since
             for channel in list(self._server.active_channels.values())
         )

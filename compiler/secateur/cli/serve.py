@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -33,13 +32,9 @@ def broker(
     and agents then tell it again. For other machines run mosquitto or another MQTT v5 broker, and give 'serve' and the
     agents its URL.
     """
-    from secateur.fleet.broker import start_embedded
+    from secateur.fleet.broker import run_embedded
 
-    # Blocked before the broker's threads exist, so that only sigwait gets them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    start_embedded(host, port)
-    print(f"broker ready on mqtt://{host}:{port}", flush=True)
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    run_embedded(host, port)
     sys.stdout.flush()
     os._exit(0)  # the broker's threads cannot be stopped
 

@@ -1,6 +1,6 @@
 """The embedded MQTT v5 broker (iotcore), for one machine and for demonstrations: loopback only.
 
-Run it alone with ``python -m secateur.fleet.broker --port 1883``, or in this process with `start_embedded`. It keeps
+Run it alone with ``python -m secateur.fleet.broker --port 1883``, or in this process with `start_embedded` or `run_embedded`. It keeps
 nothing on disk: retained messages, sessions and queued messages are gone after a restart, so every peer publishes its
 retained messages again when it connects.
 """
@@ -23,6 +23,7 @@ from iotcore import IotCoreBroker
 
 MAX_PAYLOAD_BYTES = 2 << 20
 _READY_LIMIT_S = 10.0
+_ENDING = {signal.SIGTERM, signal.SIGINT}
 
 # iotcore's own arguments make an MQTT 3.1.1 listener on all interfaces; v5 needs a configuration file. Segments bound
 # the memory that each topic filter may take.
@@ -106,26 +107,39 @@ def _accepts(host: str, port: int) -> bool:
         return False
 
 
+def run_embedded(host: str, port: int) -> None:
+    """Run the broker until SIGTERM or SIGINT, and say in one line when it is ready.
+
+    Its threads cannot be stopped: end the process after it.
+
+    Raises:
+        BrokerError: as `start_embedded`; the process then handles signals as before.
+    """
+    # Blocked before the broker's threads exist, so that only sigwait gets them.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        start_embedded(host, port)
+        print(f"broker ready on mqtt://{host}:{port}", flush=True)
+        signal.sigwait(_ENDING)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the broker until SIGTERM or SIGINT; print one line when it is ready. Returns the exit code."""
+    """Run the broker; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m secateur.fleet.broker", description=__doc__.splitlines()[0])
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=1883, help="TCP port (default %(default)s)")
     options = parser.parse_args(arguments)
-    # Blocked before the broker's threads exist, so that only sigwait gets them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
-        start_embedded(options.host, options.port)
+        run_embedded(options.host, options.port)
     except BrokerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"broker ready on mqtt://{options.host}:{options.port}", flush=True)
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
     return 0
 
 
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
-    # The broker's threads cannot be stopped; do not wait for them.
     os._exit(code)

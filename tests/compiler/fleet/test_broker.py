@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -33,6 +34,12 @@ def test_busy_port_is_one_line() -> None:
 def test_port_must_be_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--port", "0"]) == 1
     assert "broker port 0: expected 1 to 65535" in capsys.readouterr().err
+
+
+def test_a_broker_that_did_not_start_leaves_signals_as_they_were() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert main(["--port", "0"]) == 1
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
 def test_sigterm_ends_it_and_frees_the_port() -> None:
