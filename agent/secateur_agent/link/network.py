@@ -15,6 +15,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import MQTTErrorCode
 
 _log = logging.getLogger(__name__)
+WAKE_S = 4.0
+"""The network thread looks at its timers so often; what is sent or comes in wakes it at once. Each wake costs the battery."""
 
 
 def guarded(callback: Callable[..., None]) -> Callable[..., None]:
@@ -35,7 +37,7 @@ class ResilientClient(mqtt.Client):
 
     _ended = False
 
-    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
+    def loop_forever(self, timeout: float = WAKE_S, retry_first_connection: bool = False) -> MQTTErrorCode:
         """As paho's, but exceptions end the connection instead of the thread."""
         while True:
             try:
