@@ -16,7 +16,7 @@ from paho.mqtt.enums import MQTTErrorCode
 
 _log = logging.getLogger(__name__)
 WAKE_S = 4.0
-"""The network thread looks at its timers so often; what is sent or comes in wakes it at once. Each wake costs the battery."""
+"""The network thread looks at its timers so often; what is sent or comes in wakes it at once. A wake costs battery."""
 
 
 def guarded(callback: Callable[..., None]) -> Callable[..., None]:

@@ -1,8 +1,8 @@
 """The embedded MQTT v5 broker (iotcore), for one machine and for demonstrations: loopback only.
 
-Run it alone with ``python -m secateur.fleet.broker --port 1883``, or in this process with `start_embedded` or `run_embedded`. It keeps
-nothing on disk: retained messages, sessions and queued messages are gone after a restart, so every peer publishes its
-retained messages again when it connects.
+Run it alone with ``python -m secateur.fleet.broker --port 1883``, or in this process with `start_embedded` or
+`run_embedded`. It keeps nothing on disk: retained messages, sessions and queued messages are gone after a restart, so
+every peer publishes its retained messages again when it connects.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
+from tests.agent.governor.test_ladder import entry
 
 from secateur_agent.governor.expected_accuracy import expected_accuracy
-from tests.agent.governor.test_ladder import entry
 
 
 def rungs(values: list[float], precision: str = "int8"):  # type: ignore[no-untyped-def]
