@@ -23,7 +23,7 @@ $(VENV)/.ready: agent/pyproject.toml compiler/pyproject.toml device_profiles/pyp
 	$(BIN)/python -m pip install --quiet -e device_profiles -e 'agent[onnxruntime]' -e 'compiler[demo]' -r requirements-dev.txt
 	@touch $@
 
-demo: setup ## Train, compile, push to three agents, adapt: about three minutes
+demo: setup ## Train, compile, push to three agents, adapt: under three minutes
 	$(ONE_THREAD) $(BIN)/secateur demo --out build
 
 test: setup ## Run the tests

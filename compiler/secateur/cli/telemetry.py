@@ -35,7 +35,7 @@ def telemetry(
     """Print what a device measured, oldest first.
 
     With --json one sample per line: id, boot, seq, wall_s, mono_s, rung, requests, failed_requests, readings. A reading
-    has value, unit, source and quality. In the text, ~ marks an estimate and – what the device could not measure.
+    has value, unit, source and quality. In the text ~ marks an estimate, and what the device cannot measure is counted.
     """
     with find_host(state, url) as host:
         found = host.telemetry(device, -1 if after is None else after, limit)
@@ -99,10 +99,13 @@ def _print_sample(sample: dict[str, Any], as_json: bool) -> None:
 
 
 def _readings(items: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[str]:
+    unavailable = 0
     for name, reading in items:
         value = reading.get("value")
         if value is None:
-            yield f"{name} –"
+            unavailable += 1
         else:
             about = "~" if reading.get("quality") == "estimated" else ""
             yield f"{name} {about}{value:g} {reading.get('unit', '')}".rstrip()
+    if unavailable:
+        yield f"({unavailable} unavailable)"
