@@ -11,10 +11,10 @@ import torch
 from secateur.bundle.pack import digest, encode_base
 from secateur.evaluation import GateResult, Session, check_rung, golden_check
 from secateur.export import Program, child_of, export_fp32, export_int8
-from secateur.ir import InfeasibleError, Network
+from secateur.ir import Groups, InfeasibleError, Network
 from secateur.load import Task
 from secateur.master import Array, Indexes, Master
-from secateur.quantization import measure_ranges, parameters, quantize_weights, weight_scales
+from secateur.quantization import measure_ranges, parameters, weight_scales
 from secateur.search import Plan, Roofline
 from secateur.twin import fixed_values, run
 from secateur_agent.bundle.manifest import RungEntry, TensorSpec
@@ -121,18 +121,15 @@ def _export(master: Master, network: Network, index: Indexes, precision: str) ->
     if precision != "int8":
         return export_fp32(network, master.network.weights, index)
     activations = parameters(network, measure_ranges(network, master.calibration))
-    scales = weight_scales(network, master.quantized, {name: rows for name, (rows, _) in index.items()}, activations)
-    return export_int8(network, master.quantized, index, activations, scales)
+    scales = weight_scales(network, master.quantized, {name: axes[0] for name, axes in index.items()}, activations)
+    shapes = {name: weight.shape for name, weight in master.network.weights.items()}
+    return export_int8(network, master.quantized, index, activations, scales, shapes)
 
 
 def _ordinary(network: Network, calibration: Array) -> bytes:
     """The same rung, quantized by itself: what sharing the base is compared with."""
-    own = quantize_weights(network.weights)
-    index = {n: (np.arange(w.shape[0]), np.arange(w.shape[1])) for n, w in network.weights.items()}
-    activations = parameters(network, measure_ranges(network, calibration))
-    scales = weight_scales(network, own, {name: rows for name, (rows, _) in index.items()}, activations)
-    program = export_int8(network, own, index, activations, scales)
-    return program.recipe({name: weight.values for name, weight in own.items()})[1]
+    own = Master(network, Groups([]), {}, [], calibration)
+    return _export(own, network, own.index({}), "int8").recipe(own.base("int8"))[1]
 
 
 def _file_digest(recipe: Recipe) -> bytes:

@@ -33,7 +33,8 @@ Array64 = NDArray[np.float64]
 BETWEEN_RATIO = 1.6
 """Between two rungs, about one more network is tuned for each such ratio of work, so that later cuts there work."""
 
-Indexes = dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+Indexes = dict[str, tuple[NDArray[np.int64], ...]]
+"""Weight → kept indices of each of its axes."""
 
 
 @dataclass
@@ -56,21 +57,17 @@ class Master:
     quantized: dict[str, QuantizedWeight] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.quantized = quantize_weights(self.network.weights)
+        floating = self.network.constants
+        self.quantized = quantize_weights({n: w for n, w in self.network.weights.items() if n not in floating})
 
     def base(self, precision: str) -> dict[str, NDArray[np.generic]]:
-        """Return the base tensors of a precision."""
-        if precision == "int8":
-            return {name: weight.values for name, weight in self.quantized.items()}
-        return {name: weight.astype("<f4") for name, weight in self.network.weights.items()}
+        """Return the base tensors of a precision; what is never quantized is float32 in each."""
+        floating = {name: weight.astype("<f4") for name, weight in self.network.weights.items()}
+        return floating | {n: w.values for n, w in self.quantized.items()} if precision == "int8" else dict(floating)
 
     def index(self, keep: Keep) -> Indexes:
-        """Return weight → kept rows and columns."""
-        return {name: self._index(name, weight.shape, keep) for name, weight in self.network.weights.items()}
-
-    def _index(self, name: str, shape: tuple[int, ...], keep: Keep) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        first, second = (self.groups.kept((f"weight:{name}", axis), shape[axis], keep) for axis in (0, 1))
-        return first, second
+        """Return what is left of each axis of each weight."""
+        return _indexes(self.network, self.groups, keep)
 
     def rung_network(self, keep: Keep) -> Network:
         """Return the network at these keep-counts with private tables that fit them.
@@ -94,6 +91,13 @@ class Master:
     def tuned(self) -> bool:
         """Whether the shared weights were tuned, so that even the full network has private statistics of its own."""
         return len(self.goals) > 1
+
+
+def _indexes(network: Network, groups: Groups, keep: Keep) -> Indexes:
+    return {
+        name: tuple(groups.kept((f"weight:{name}", axis), size, keep) for axis, size in enumerate(weight.shape))
+        for name, weight in network.weights.items()
+    }
 
 
 def mixture_for(groups: Groups, network: Network, tuned: Sequence[Keep], keep: Keep) -> Mixture:
@@ -136,18 +140,11 @@ def _positions(groups: Groups, table: str, size: int, larger: Keep, smaller: Kee
 
 
 def _subnetwork(network: Network, groups: Groups, keep: Keep, statistics: Mapping[str, Statistics]) -> Subnetwork:
-    index = {
-        name: (
-            groups.kept((f"weight:{name}", 0), weight.shape[0], keep),
-            groups.kept((f"weight:{name}", 1), weight.shape[1], keep),
-        )
-        for name, weight in network.weights.items()
-    }
     goals = {
         name: Statistics(*(v[groups.kept((f"table:{name}", 0), len(v), keep)] for v in (goal.mean, goal.deviation)))
         for name, goal in statistics.items()
     }
-    return Subnetwork(cut(network, groups, keep), index, goals)
+    return Subnetwork(cut(network, groups, keep), _indexes(network, groups, keep), goals)
 
 
 def _between(keeps: list[dict[str, int]], path: list[dict[str, int]], costs: Costs) -> list[dict[str, int]]:

@@ -17,7 +17,7 @@ from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, build_rung
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.bundle.pack import digest, pack
 from secateur.compilation import PRECISIONS, CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
-from secateur.criteria import score
+from secateur.criteria import Evidence, score
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
 from secateur.ir import InfeasibleError, Network, SecateurError
@@ -98,7 +98,8 @@ def compile(
     progress("prove", 0, 1)
     proof_error = prove(network, groups, cut, random_keeps(groups, 2))
     clock.lap("prove")
-    scores = score(settings.criterion, network, groups)
+    evidence = Evidence(network, groups, loaded.inputs("calibration"), loaded.targets("calibration"), loaded.loss)
+    scores = score(settings.criterion, evidence)
     ordered = sort_groups(network, groups, scores)
     proof_error = max(proof_error, prove_sorted(network, ordered))
     network = ordered

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from secateur.assembly import _export
 from secateur.bundle.pack import digest
-from secateur.criteria import score
+from secateur.criteria import Evidence, score
 from secateur.export import Program, child_of
 from secateur.graph import find_groups
 from secateur.ir import Network
@@ -41,7 +41,7 @@ def master_of(name: str, folded: bool = False) -> Master:
     """Return the master of a topology, sorted and not tuned."""
     network = network_of(name, folded)
     groups = find_groups(network)
-    scores = score("magnitude-l2", network, groups)
+    scores = score("magnitude-l2", Evidence(network, groups))
     network = sort_groups(network, groups, scores)
     calibration = samples(MAKERS[name][1], 128)
     statistics = measure_statistics(network, calibration)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.criteria.registry import Scores, criterion
-from secateur.ir import ChannelGroup, Groups, Network
+from secateur.criteria.registry import Evidence, Scores, criterion
+from secateur.ir import ChannelGroup, Network
 
 
 def _norms(network: Network, group: ChannelGroup, order: int) -> NDArray[np.float64]:
@@ -24,12 +24,12 @@ def _norms(network: Network, group: ChannelGroup, order: int) -> NDArray[np.floa
 
 
 @criterion("magnitude-l2")
-def magnitude_l2(network: Network, groups: Groups) -> Scores:
+def magnitude_l2(evidence: Evidence) -> Scores:
     """L2 norm of the filters."""
-    return {group.id: _norms(network, group, 2) for group in groups.groups}
+    return {group.id: _norms(evidence.network, group, 2) for group in evidence.groups.groups}
 
 
 @criterion("magnitude-l1")
-def magnitude_l1(network: Network, groups: Groups) -> Scores:
+def magnitude_l1(evidence: Evidence) -> Scores:
     """L1 norm of the filters."""
-    return {group.id: _norms(network, group, 1) for group in groups.groups}
+    return {group.id: _norms(evidence.network, group, 1) for group in evidence.groups.groups}

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from secateur.ir import Groups, Network, SecateurError
 
 Scores = dict[str, NDArray[np.float64]]
-Criterion = Callable[[Network, Groups], Scores]
-"""From a network and its groups to group id → importance per channel, shape (channels,), higher is kept longer."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a criterion may look at.
+
+    Attributes:
+        network: in normal form; its weights are those that are scored.
+        groups: its channel groups.
+        inputs: a few hundred calibration samples, (samples, …) float32; None if there are none.
+        targets: their labels, or None.
+        loss: the task's own loss of (outputs, targets), or None: then the distance to the network's own outputs stands in.
+    """
+
+    network: Network
+    groups: Groups
+    inputs: NDArray[np.float32] | None = None
+    targets: NDArray[Any] | None = None
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+Criterion = Callable[[Evidence], Scores]
+"""From evidence to group id → importance per channel, float64 (channels,), not negative; what is higher is kept longer."""
 
 CRITERIA: dict[str, Criterion] = {}
 
@@ -26,7 +50,7 @@ def criterion(name: str) -> Callable[[Criterion], Criterion]:
     return register
 
 
-def score(name: str, network: Network, groups: Groups) -> Scores:
+def score(name: str, evidence: Evidence) -> Scores:
     """Score every channel by the named criterion.
 
     Raises:
@@ -34,4 +58,4 @@ def score(name: str, network: Network, groups: Groups) -> Scores:
     """
     if name not in CRITERIA:
         raise SecateurError(f"criterion {name!r}: there is none of this name; there are {', '.join(sorted(CRITERIA))}")
-    return CRITERIA[name](network, groups)
+    return CRITERIA[name](evidence)

@@ -14,7 +14,13 @@ from secateur.export.program import BaseSlice, Program
 from secateur.ir import Network
 from secateur.ir.network import Array
 
-Index = dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+Index = dict[str, tuple[NDArray[np.int64], ...]]
+
+
+def shared_constant(writer: OnnxWriter, name: str, index: Index, full: tuple[int, ...]) -> str:
+    """Write a shared float32 tensor that is never quantized; return its name in the file."""
+    piece = BaseSlice(name, index[name], full, (), 4)
+    return writer.initializer(piece, piece.shape, 1)
 
 
 def export_fp32(network: Network, base: dict[str, Array], index: Index) -> Program:
@@ -23,7 +29,7 @@ def export_fp32(network: Network, base: dict[str, Array], index: Index) -> Progr
     Args:
         network: the cut network with the rung's tables.
         base: weight → the full, sorted float32 tensor.
-        index: weight → kept rows and columns.
+        index: weight → kept indices of each axis.
     """
     writer = OnnxWriter(network)
     names = {name: name for name in network.inputs}
@@ -46,5 +52,6 @@ def export_fp32(network: Network, base: dict[str, Array], index: Index) -> Progr
             scaled = writer.node("Mul", [*inputs, writer.vector(table.scale.astype("<f4"), shape)])
             names[node.output] = writer.node("Add", [scaled, writer.vector(table.shift.astype("<f4"), shape)], output)
         else:
+            inputs += [shared_constant(writer, name, index, base[name].shape) for name in node.constants]
             names[node.output] = write_operator(writer, network, node, inputs, output)
     return writer.program(network.inputs, network.outputs)

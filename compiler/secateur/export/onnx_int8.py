@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.export.onnx_fp32 import Index
+from secateur.export.onnx_fp32 import Index, shared_constant
 from secateur.export.onnx_writer import OnnxWriter
 from secateur.export.operators import channel_shape, conv_attributes, write_operator
 from secateur.export.program import BaseSlice, PrivateVector, Program, ScaledVector
@@ -26,17 +26,19 @@ def export_int8(
     index: Index,
     activations: Mapping[str, ActivationParameters],
     weight_scales: Mapping[str, NDArray[np.float32]],
+    full_shapes: Mapping[str, tuple[int, ...]],
 ) -> Program:
     """Write a rung.
 
     Args:
         network: the cut network with the rung's tables.
         base: weight → the full, sorted quantized tensor.
-        index: weight → kept rows and columns.
+        index: weight → kept indices of each axis.
         activations: tensor → its quantization parameters in this rung.
         weight_scales: weight → the quantization scale of each kept output channel in this rung.
+        full_shapes: weight → its shape in the base.
     """
-    return _Int8Writer(network, base, index, activations, weight_scales).write()
+    return _Int8Writer(network, base, index, activations, weight_scales, full_shapes).write()
 
 
 class _Int8Writer:
@@ -47,10 +49,12 @@ class _Int8Writer:
         index: Index,
         activations: Mapping[str, ActivationParameters],
         weight_scales: Mapping[str, NDArray[np.float32]],
+        full_shapes: Mapping[str, tuple[int, ...]],
     ) -> None:
         self._network = network
         self._base = base
         self._index = index
+        self._full = full_shapes
         self._activations = activations
         self._weight_scales = weight_scales
         self._writer = OnnxWriter(network)
@@ -75,6 +79,7 @@ class _Int8Writer:
                 result = self._affine(node)
             else:
                 inputs = [self._names[name] for name in node.inputs]
+                inputs += [shared_constant(self._writer, name, self._index, self._full[name]) for name in node.constants]
                 result = write_operator(self._writer, self._network, node, inputs, self._final(node.output))
             clipped = self._clipped_by_quantization(end)
             done |= {end.output, clipped}

@@ -30,7 +30,7 @@ class Ties:
             for axis, size in enumerate(shape[1:], start=1):
                 self._sizes[f"tensor:{name}", axis] = size
         for name, weight in network.weights.items():
-            self._sizes |= {weight_axis(name, axis): weight.shape[axis] for axis in (0, 1)}
+            self._sizes |= {weight_axis(name, axis): size for axis, size in enumerate(weight.shape)}
         for name, table in network.tables.items():
             self._sizes[f"table:{name}", 0] = table.scale.size
         self._offset: dict[Axis, int] = {}
@@ -110,7 +110,7 @@ def tensor_axis(name: str, axis: int) -> Axis:
 
 
 def weight_axis(name: str, axis: int) -> Axis:
-    """Return the key of a weight's axis: 0 is out, 1 is in."""
+    """Return the key of a weight's axis: 0 is out, 1 is in (of ``constants``, whatever the operator makes of them)."""
     return f"weight:{name}", axis
 
 

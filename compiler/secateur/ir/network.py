@@ -17,7 +17,8 @@ class Node:
     """An operator. ``op`` is an ONNX operator name, or one of the normal form's own:
 
     ``Conv`` (attrs ``weight``, ``strides``, ``pads``, ``dilations``, ``groups``), ``Linear`` (attr ``weight``; acts on the
-    last axis), ``Affine`` (attrs ``table``, ``axis``). ``source`` is the node's name in the user's model.
+    last axis), ``Affine`` (attrs ``table``, ``axis``). Any other operator may have attr ``constants``: weights that it takes
+    after its inputs; they are shared too, but never quantized. ``source`` is the node's name in the user's model.
     """
 
     op: str
@@ -25,6 +26,16 @@ class Node:
     output: str
     attrs: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Weights that the operator takes after its inputs."""
+        return tuple(self.attrs.get("constants", ()))
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """All weights that the node uses."""
+        return (self.attrs["weight"], *self.constants) if "weight" in self.attrs else self.constants
 
     def with_attrs(self, **changes: Any) -> Node:
         """Return a copy with some attributes replaced."""
@@ -74,6 +85,11 @@ class Network:
     def with_values(self, weights: Mapping[str, Array] | None = None, tables: Mapping[str, Table] | None = None) -> Network:
         """Return a copy with other weights or tables of the same shapes."""
         return replace(self, weights=dict(weights or self.weights), tables=dict(tables or self.tables))
+
+    @property
+    def constants(self) -> set[str]:
+        """Names of the weights that are never quantized."""
+        return {name for node in self.nodes for name in node.constants}
 
     @property
     def params(self) -> int:

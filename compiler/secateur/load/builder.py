@@ -109,7 +109,7 @@ class Builder:
     def add(self, node: Node, label: str) -> str:
         """Add a node; its shape follows from running it on tensors without values."""
         feeds = [torch.empty([BATCH if size == -1 else size for size in self.shapes[n]], device="meta") for n in node.inputs]
-        names = [node.attrs["weight"]] if "weight" in node.attrs else []
+        names = node.weights
         tables = [node.attrs["table"]] if "table" in node.attrs else []
         scope = Network({}, {}, [], {n: self.weights[n] for n in names}, {t: self.tables[t] for t in tables}, {})
         try:

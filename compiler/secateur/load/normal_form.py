@@ -87,6 +87,8 @@ def _rename(network: Network, output_names: dict[str, str]) -> Network:
         attrs = dict(node.attrs)
         if "weight" in attrs:
             attrs["weight"] = weights.setdefault(attrs["weight"], f"w{len(weights)}")
+        if "constants" in attrs:
+            attrs["constants"] = tuple(weights.setdefault(name, f"w{len(weights)}") for name in attrs["constants"])
         if "table" in attrs:
             attrs["table"] = tables.setdefault(attrs["table"], f"t{len(tables)}")
         nodes.append(Node(node.op, tuple(tensors[name] for name in node.inputs), tensors[node.output], attrs, node.source))

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from secateur.ir import Groups, Network, Node, Table
+from secateur.ir import Groups, Network, Table
 from secateur.ir.groups import Keep
+from secateur.pruning.adjustments import ADJUSTMENTS, Change
 
 
 def cut(network: Network, groups: Groups, keep: Keep) -> Network:
@@ -27,7 +28,7 @@ def cut(network: Network, groups: Groups, keep: Keep) -> Network:
 
     weights = {
         name: np.ascontiguousarray(
-            weight[np.ix_(kept("weight", name, 0, weight.shape[0]), kept("weight", name, 1, weight.shape[1]))]
+            weight[np.ix_(*(kept("weight", name, axis, size) for axis, size in enumerate(weight.shape)))]
         )
         for name, weight in network.weights.items()
     }
@@ -39,27 +40,8 @@ def cut(network: Network, groups: Groups, keep: Keep) -> Network:
         name: (-1, *(len(kept("tensor", name, axis, size)) for axis, size in enumerate(shape[1:], start=1)))
         for name, shape in network.shapes.items()
     }
-    nodes = [_adjust(node, network, groups, keep, shapes) for node in network.nodes]
+    change = Change(network, groups, keep, shapes)
+    nodes = [
+        node.with_attrs(**ADJUSTMENTS[node.op](node, change)) if node.op in ADJUSTMENTS else node for node in network.nodes
+    ]
     return replace(network, nodes=nodes, weights=weights, tables=tables, shapes=shapes)
-
-
-def _adjust(node: Node, network: Network, groups: Groups, keep: Keep, shapes: dict[str, tuple[int, ...]]) -> Node:
-    x = node.inputs[0]
-    if node.op == "Conv" and node.attrs["groups"] == network.shapes[x][1] > 1:
-        return node.with_attrs(groups=shapes[x][1])
-    if node.op == "Pad":
-        begins, ends = list(node.attrs["begins"]), list(node.attrs["ends"])
-        for axis in range(1, len(begins)):
-            size = network.shapes[node.output][axis]
-            left = groups.kept((f"tensor:{node.output}", axis), size, keep)
-            first, last = begins[axis], size - ends[axis]
-            begins[axis], ends[axis] = int((left < first).sum()), int((left >= last).sum())
-        return node.with_attrs(begins=tuple(begins), ends=tuple(ends))
-    if node.op == "Slice":
-        starts, stops = list(node.attrs["starts"]), list(node.attrs["stops"])
-        for index, axis in enumerate(node.attrs["axes"]):
-            if node.attrs["steps"][index] == 1:
-                left = groups.kept((f"tensor:{x}", axis), network.shapes[x][axis], keep)
-                starts[index], stops[index] = int((left < starts[index]).sum()), int((left < stops[index]).sum())
-        return node.with_attrs(starts=tuple(starts), stops=tuple(stops))
-    return node

@@ -30,8 +30,8 @@ def sort_groups(network: Network, groups: Groups, scores: Mapping[str, NDArray[n
 
     weights = {}
     for name, weight in network.weights.items():
-        rows, columns = (permutation("weight", name, axis, weight.shape[axis]) for axis in (0, 1))
-        weights[name] = np.ascontiguousarray(weight[rows][:, columns])
+        orders_of_axes = (permutation("weight", name, axis, size) for axis, size in enumerate(weight.shape))
+        weights[name] = np.ascontiguousarray(weight[np.ix_(*orders_of_axes)])
     tables = {}
     for name, table in network.tables.items():
         index = permutation("table", name, 0, table.scale.size)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from secateur.ir import SecateurError
-from secateur.twin.operators import depthwise
+from secateur.twin.operators.convolution import depthwise
 
 WINDOW, AXES, CLASSES = 100, 6, 7
 TRAIN_STEP, VALIDATION_STEP, TEST_STEP = 50, 10, 25

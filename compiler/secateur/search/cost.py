@@ -8,6 +8,7 @@ import numpy as np
 
 from secateur.ir import Groups, Network, Node
 from secateur.ir.groups import Keep
+from secateur.search.work import WORK, Shapes
 
 FUSED = ("Affine", "Relu", "Clip", "Flatten")
 """Operators that the runtime fuses into the one before, or that move nothing."""
@@ -56,7 +57,7 @@ class Costs:
         return max(cost.activation_elements for cost in self.of(keep))
 
     def _node(self, index: int, node: Node, keep: Keep) -> Cost:
-        names = {f"tensor:{name}" for name in (*node.inputs, node.output)}
+        names = [*(f"tensor:{name}" for name in (*node.inputs, node.output)), *(f"weight:{name}" for name in node.weights)]
         touching = sorted({group for name in names for group in self._touching.get(name, ())})
         key = (index, *(keep[group] for group in touching))
         if key not in self._cache:
@@ -65,19 +66,17 @@ class Costs:
 
     def _compute(self, node: Node, keep: Keep) -> Cost:
         out = self._shape(node.output, keep)
-        ins = [self._shape(name, keep) for name in node.inputs]
+        ins = tuple(self._shape(name, keep) for name in node.inputs)
+        weights = tuple(self._weight_shape(name, keep) for name in node.weights)
         activations = int(sum(np.prod(shape) for shape in (*ins, out)))
         axis = -1 if node.op == "Linear" else 0
-        channels = (ins[0][axis], out[axis])
-        if "weight" not in node.attrs:
-            return Cost(0, 0, activations, *channels)
-        name = node.attrs["weight"]
+        macs = WORK[node.op](node, Shapes(ins, out, weights)) if node.op in WORK else 0
+        elements = int(sum(np.prod(shape, dtype=np.int64) for shape in weights))
+        return Cost(macs, elements, activations, ins[0][axis], out[axis])
+
+    def _weight_shape(self, name: str, keep: Keep) -> tuple[int, ...]:
         full = self.network.weights[name].shape
-        rows = self._width(f"weight:{name}", 0, full[0], keep)
-        columns = self._width(f"weight:{name}", 1, full[1], keep)
-        weight = rows * columns * int(np.prod(full[2:], dtype=np.int64))
-        positions = int(np.prod(out)) // channels[1]
-        return Cost(weight * positions, weight, activations, *channels)
+        return tuple(self._width(f"weight:{name}", axis, size, keep) for axis, size in enumerate(full))
 
     def _shape(self, tensor: str, keep: Keep) -> tuple[int, ...]:
         shape = self.network.shapes[tensor]

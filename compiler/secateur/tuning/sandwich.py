@@ -51,12 +51,12 @@ class Subnetwork:
 
     Attributes:
         network: the cut network: its nodes say how to run it, its tables are where dead channels and the output begin.
-        index: weight → kept rows and columns.
+        index: weight → kept indices of each of its axes.
         targets: table → statistics at which its private values begin.
     """
 
     network: Network
-    index: Mapping[str, tuple[Index, Index]]
+    index: Mapping[str, tuple[Index, ...]]
     targets: Mapping[str, Statistics]
 
 
@@ -102,8 +102,8 @@ class _Private(nn.Module):
         self.network = network
         self._shared = shared
         self._index = {
-            name: (_as_index(rows, shared[name].shape[0]), _as_index(columns, shared[name].shape[1]))
-            for name, (rows, columns) in subnetwork.index.items()
+            name: [(axis, torch.from_numpy(kept)) for axis, kept in enumerate(axes) if len(kept) != shared[name].shape[axis]]
+            for name, axes in subnetwork.index.items()
         }
         self.plain = {n.attrs["table"] for n in network.nodes if n.op == "Affine" and n.output in network.outputs}
         self.gain, self.offset = nn.ParameterDict(), nn.ParameterDict()
@@ -114,10 +114,10 @@ class _Private(nn.Module):
             self.offset[name] = nn.Parameter(torch.tensor(offset, dtype=torch.float32))
 
     def weight(self, name: str) -> Tensor:
-        rows, columns = self._index[name]
         value: Tensor = self._shared[name]
-        value = value if rows is None else value.index_select(0, rows)
-        return value if columns is None else value.index_select(1, columns)
+        for axis, kept in self._index[name]:
+            value = value.index_select(axis, kept)
+        return value
 
     def affine(self, node: Node, x: Tensor) -> Tensor:
         table, axis = node.attrs["table"], node.attrs["axis"]
@@ -158,10 +158,6 @@ class _Borrowing(_Private):
 
 def _pair(values: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
     return values[0], values[1] if len(values) > 1 else None
-
-
-def _as_index(kept: Index, size: int) -> Tensor | None:
-    return None if len(kept) == size else torch.from_numpy(kept)
 
 
 def distil(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from networks import TOPOLOGIES, Halves, Multiplier, network_of, normal_form
 
-from secateur.criteria import score
+from secateur.criteria import Evidence, score
 from secateur.graph import ProofError, find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
 from secateur.graph.rules import RULES
@@ -23,7 +23,7 @@ def test_cut_networks_are_the_masked_ones(name: str, folded: bool) -> None:
     network = network_of(name, folded)
     groups = find_groups(network)
     assert prove(network, groups, cut, random_keeps(groups, 3)) <= 1e-9
-    ordered = sort_groups(network, groups, score("magnitude-l2", network, groups))
+    ordered = sort_groups(network, groups, score("magnitude-l2", Evidence(network, groups)))
     assert prove_sorted(network, ordered) <= 1e-9
     assert prove(ordered, groups, cut, random_keeps(groups, 3, seed=1)) <= 1e-9
 
@@ -109,7 +109,7 @@ def test_a_wrong_tie_fails(monkeypatch: pytest.MonkeyPatch, name: str, op: str, 
 def test_a_sorting_that_forgets_a_consumer_fails() -> None:
     network = network_of("resnet-b")
     groups = find_groups(network)
-    ordered = sort_groups(network, groups, score("magnitude-l2", network, groups))
+    ordered = sort_groups(network, groups, score("magnitude-l2", Evidence(network, groups)))
     forgotten = ordered.with_values(weights={**ordered.weights, "w2": network.weights["w2"]})
     with pytest.raises(ProofError, match="sorting changes output"):
         prove_sorted(network, forgotten)

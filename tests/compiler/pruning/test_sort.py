@@ -7,7 +7,7 @@ import pytest
 import torch
 from networks import TOPOLOGIES, network_of
 
-from secateur.criteria import score
+from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import Network
 from secateur.pruning import sort_groups
@@ -37,6 +37,6 @@ def test_the_function_does_not_change(name: str, folded: bool) -> None:
 def test_scores_descend_afterwards(name: str) -> None:
     network = network_of(name)
     groups = find_groups(network)
-    ordered = sort_groups(network, groups, score("magnitude-l2", network, groups))
-    for values in score("magnitude-l2", ordered, groups).values():
+    ordered = sort_groups(network, groups, score("magnitude-l2", Evidence(network, groups)))
+    for values in score("magnitude-l2", Evidence(ordered, groups)).values():
         assert (np.diff(values) <= 1e-12).all()

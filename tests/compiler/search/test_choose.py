@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import board, network_of
 
-from secateur.criteria import score
+from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import InfeasibleError
 from secateur.search import Costs, Roofline, shrink_path
@@ -28,7 +28,11 @@ def setting() -> tuple[list[Step], Costs, Roofline]:
     network = network_of("mobilenet")
     groups = find_groups(network)
     costs, model = Costs(network, groups), Roofline(board(), "int8")
-    return shrink_path(groups, score("magnitude-l2", network, groups), partial(model.latency_ms, costs), 4), costs, model
+    return (
+        shrink_path(groups, score("magnitude-l2", Evidence(network, groups)), partial(model.latency_ms, costs), 4),
+        costs,
+        model,
+    )
 
 
 def test_without_measurements_nothing_is_corrected() -> None:

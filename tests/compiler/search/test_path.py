@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from networks import TOPOLOGIES, board, network_of
 
-from secateur.criteria import score
+from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.search import Costs, Roofline, shrink_path
 
@@ -20,7 +20,7 @@ def test_points_are_nested_faster_and_on_the_grid(name: str, precision: str) -> 
     groups = find_groups(network)
     costs = Costs(network, groups)
     model = Roofline(board(), precision)
-    path = shrink_path(groups, score("magnitude-l2", network, groups), partial(model.latency_ms, costs), 4)
+    path = shrink_path(groups, score("magnitude-l2", Evidence(network, groups)), partial(model.latency_ms, costs), 4)
     assert path[0].keep == groups.full()
     assert len(path) > 1
     for before, after in pairwise(path):
@@ -38,7 +38,7 @@ def test_points_are_nested_faster_and_on_the_grid(name: str, precision: str) -> 
 def test_the_least_important_group_goes_first() -> None:
     network = network_of("mlp")
     groups = find_groups(network)
-    scores = {group.id: score("magnitude-l2", network, groups)[group.id] for group in groups.groups}
+    scores = {group.id: score("magnitude-l2", Evidence(network, groups))[group.id] for group in groups.groups}
     scores["g0"][:] = 1.0
     scores["g1"][:8], scores["g1"][8:] = 1.0, 1e-6
     path = shrink_path(groups, scores, lambda keep: float(sum(keep.values())), 8)
@@ -48,5 +48,5 @@ def test_the_least_important_group_goes_first() -> None:
 def test_groups_narrower_than_the_grid_are_halved() -> None:
     network = network_of("mlp")
     groups = find_groups(network)
-    path = shrink_path(groups, score("magnitude-l2", network, groups), lambda keep: float(sum(keep.values())), 32)
+    path = shrink_path(groups, score("magnitude-l2", Evidence(network, groups)), lambda keep: float(sum(keep.values())), 32)
     assert {step.keep["g0"] for step in path} == {24, 12}

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from networks import board, network_of
 
-from secateur.criteria import score
+from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import Budget, InfeasibleError
 from secateur.search import Costs, Plan, Roofline, plan_ladder, shrink_path
@@ -22,7 +22,7 @@ def setting() -> tuple[list[Step], Costs, Roofline]:
     network = network_of("mobilenet")
     groups = find_groups(network)
     costs, model = Costs(network, groups), Roofline(board(), "fp32")
-    scores = score("magnitude-l2", network, groups)
+    scores = score("magnitude-l2", Evidence(network, groups))
     return shrink_path(groups, scores, partial(model.latency_ms, costs), 4), costs, model
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from networks import MAKERS, TOPOLOGIES, network_of, samples
 
-from secateur.criteria import score
+from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import Groups, Network, Table
 from secateur.load.task import accuracy
@@ -61,7 +61,7 @@ def test_a_tiny_cut_collapses_unless_recalibrated() -> None:
     """Torch-Pruning#347: "accuracy collapses at a tiny ratio"; batch-norm statistics of the full network no longer hold."""
     network = digits.network()
     groups = find_groups(network)
-    network = sort_groups(network, groups, score("magnitude-l2", network, groups))
+    network = sort_groups(network, groups, score("magnitude-l2", Evidence(network, groups)))
     full = accuracy_of(network)
     x = digits.task().inputs("calibration")
     statistics = measure_statistics(network, x)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from networks import network_of, samples
 
-from secateur.criteria import score
+from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import Network, SecateurError, Table
 from secateur.load.task import agreement
@@ -43,14 +43,14 @@ def tuned(network: Network, shares: tuple[float, ...], steps: int, on_step: Call
     """Tune a ladder of these shares."""
     groups = find_groups(network)
     path = [Step(plan.keep, plan.latency_ms) for plan in ladder(network, (1.0, 0.75, 0.5, 0.375, 0.25))]
-    scores, settings = score("magnitude-l2", network, groups), SandwichSettings(steps=steps, batch=64)
+    scores, settings = score("magnitude-l2", Evidence(network, groups)), SandwichSettings(steps=steps, batch=64)
     return tune_master(network, groups, scores, [ladder(network, shares)], path, digits.task(), settings, on_step)
 
 
 def sorted_network() -> Network:
     network = digits.network()
     groups = find_groups(network)
-    return sort_groups(network, groups, score("magnitude-l2", network, groups))
+    return sort_groups(network, groups, score("magnitude-l2", Evidence(network, groups)))
 
 
 def test_small_networks_agree_more_with_the_original_and_the_full_one_still_does() -> None:

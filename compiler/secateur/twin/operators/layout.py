@@ -1,0 +1,32 @@
+"""Operators that move elements."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from secateur.twin.operators.convolution import torch_pads
+from secateur.twin.operators.registry import Attrs, operator
+
+
+@operator("Flatten")
+def _flatten(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return xs[0].flatten(1)
+
+
+@operator("Transpose")
+def _transpose(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return xs[0].permute(attrs["perm"])
+
+
+@operator("Pad")
+def _pad(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return F.pad(xs[0], torch_pads(attrs["begins"], attrs["ends"]))
+
+
+@operator("Slice")
+def _slice(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    index = [slice(None)] * xs[0].ndim
+    for axis, start, stop, step in zip(attrs["axes"], attrs["starts"], attrs["stops"], attrs["steps"]):
+        index[axis] = slice(start, stop, step)
+    return xs[0][tuple(index)]

@@ -1,0 +1,22 @@
+"""The registry of what operators compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+Attrs = Mapping[str, Any]
+Operator = Callable[[list[Tensor], Attrs], Tensor]
+OPERATORS: dict[str, Operator] = {}
+
+
+def operator(*names: str) -> Callable[[Operator], Operator]:
+    """Register a function as the meaning of these operators."""
+
+    def register(function: Operator) -> Operator:
+        OPERATORS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
