@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.bundle.reader import BundleFolder
+from secateur_agent.governor.expected_accuracy import expected_accuracy
 from secateur_agent.protocol import topics
 
 from .case import Measured, say
@@ -45,7 +46,7 @@ def _ask(name: str, bundle: BundleFolder, work: Path) -> tuple[float, int]:
         ear = Ear(fleet.broker_port)
         target = Target(fleet.address, name, bundle.manifest.inputs[0].name, batch[:1], {})
         measured = {each["rung"]: float(each["latency_p50_ms"]) for each in fleet.reported()["measurements"]}
-        upper, lower = _widest_gap(measured, {rung.id: rung.metric_value for rung in bundle.manifest.rungs})
+        upper, lower = _widest_gap(measured, expected_accuracy(bundle.manifest.rungs))
         objective_ms = measured[upper] ** 0.6 * measured[lower] ** 0.4
         say(f"{name}: measured {', '.join(f'{rung} {value:.3f} ms' for rung, value in measured.items())}")
         fleet.host.policy(DEVICE, {"latency_ms": objective_ms})
@@ -73,7 +74,7 @@ def _ask(name: str, bundle: BundleFolder, work: Path) -> tuple[float, int]:
 
 def _widest_gap(measured: dict[str, float], accuracy: dict[str, float]) -> tuple[str, str]:
     """Return the neighbours, in the order of accuracy, that are furthest apart in latency."""
-    order = sorted(measured, key=lambda rung: (-accuracy[rung], measured[rung]))
+    order = sorted(measured, key=lambda rung: (-accuracy[rung], -measured[rung]))
     pairs = [(math.log(measured[a] / measured[b]), a, b) for a, b in pairwise(order) if accuracy[a] - accuracy[b] >= 0.01]
     if not pairs:
         raise RuntimeError(f"no two rungs differ by a point of accuracy: {accuracy}")
