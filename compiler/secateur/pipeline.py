@@ -24,8 +24,9 @@ from secateur.ir import InfeasibleError, Network, SecateurError
 from secateur.ir.groups import Keep
 from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master
+from secateur.probing import Probe
 from secateur.pruning import cut, sort_groups
-from secateur.search import Costs, Roofline, plan_ladder, price, shrink_path
+from secateur.search import Costs, Roofline, measured_losses, plan_ladder, price, shrink_path
 from secateur.search.choose import corrections, latency_model, plan_between
 from secateur.search.path import Step
 from secateur.tuning import SandwichSettings
@@ -107,7 +108,9 @@ def compile(
     costs = Costs(network, groups)
     # One path for all profiles: so their rungs coincide where budgets allow, and are tuned once.
     common = partial(_share_of_full, chosen, costs, groups.full())
-    path = shrink_path(groups, scores, common, math.lcm(*(target.profile.grid.channels for target in chosen)))
+    probe = Probe(network, groups, loaded.inputs("calibration"))
+    losses = measured_losses(groups, probe.distance, lambda done, count: progress("search", done, count))
+    path = shrink_path(groups, losses, common, math.lcm(*(target.profile.grid.channels for target in chosen)))
     paths, plans = {}, {}
     for target in chosen:
         key = target.profile.name

@@ -17,6 +17,7 @@ from secateur.cli.options import JsonOption
 _STAGES = {
     "load": "bring to normal form",
     "prove": "prove the channel groups",
+    "search": "measure what cutting costs",
     "tune": "tune all rungs together",
     "build": "quantize, export, gate",
     "pack": "pack and sign",

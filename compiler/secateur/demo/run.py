@@ -113,7 +113,12 @@ def _make_bundles(work: Path, task: SmartwatchTask, keys: Keys, profiles: list[s
 
 def _stages(say: _Teller) -> Callable[[str, int, int], None]:
     seen: set[str] = set()
-    names = {"prove": "proving the channel groups", "tune": "tuning all rungs together", "build": "quantizing, gating"}
+    names = {
+        "prove": "proving the channel groups",
+        "search": "measuring what cutting costs",
+        "tune": "tuning all rungs together",
+        "build": "quantizing, gating",
+    }
 
     def tell(stage: str, done: int, total: int) -> None:
         if stage in names and stage not in seen:

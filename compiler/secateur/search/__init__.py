@@ -4,5 +4,18 @@ from secateur.search.cost import Cost, Costs
 from secateur.search.path import Step, price, shrink_path
 from secateur.search.planner import Plan, plan_ladder
 from secateur.search.roofline import Roofline
+from secateur.search.sensitivity import Losses, importance_losses, measured_losses
 
-__all__ = ["Cost", "Costs", "Plan", "Roofline", "Step", "plan_ladder", "price", "shrink_path"]
+__all__ = [
+    "Cost",
+    "Costs",
+    "Losses",
+    "Plan",
+    "Roofline",
+    "Step",
+    "importance_losses",
+    "measured_losses",
+    "plan_ladder",
+    "price",
+    "shrink_path",
+]

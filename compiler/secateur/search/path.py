@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from secateur.ir import Groups
 from secateur.ir.groups import Keep
+from secateur.search.sensitivity import Losses
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Step:
 
 def shrink_path(
     groups: Groups,
-    scores: Mapping[str, NDArray[np.float64]],
+    losses: Losses,
     latency_ms: Callable[[Keep], float],
     grid: int,
     smallest_share: float = 0.125,
@@ -34,7 +34,7 @@ def shrink_path(
 
     Args:
         groups: channel groups, sorted by importance.
-        scores: group id → importance per channel in that order.
+        losses: group id → loss of keeping k channels, for k = 0 … n.
         latency_ms: the latency of given keep-counts.
         grid: keep-counts are multiples of this, or the full size.
         smallest_share: of each group's channels at least this share is kept, and at least one grid step.
@@ -43,27 +43,37 @@ def shrink_path(
         The path, from the full network on; latency falls strictly.
     """
     options = {g.id: _options(g.size, grid, smallest_share) for g in groups.groups}
-    loss = {g.id: _loss(scores[g.id], _makers(g.members)) for g in groups.groups}
     keep = groups.full()
     path = [Step(dict(keep), latency_ms(keep))]
-    while True:
-        best: tuple[float, str, int, float] | None = None
-        for group in groups.groups:
-            smaller = [k for k in options[group.id] if k < keep[group.id]]
-            if not smaller:
+    while (best := _cheapest(keep, options, losses, latency_ms)) is not None:
+        group, count = best
+        # What is gained may lie several steps ahead; every point on the way is a point of the path.
+        for smaller in sorted((k for k in options[group] if count <= k < keep[group]), reverse=True):
+            keep = {**keep, group: smaller}
+            latency = latency_ms(keep)
+            if latency < path[-1].latency_ms:
+                path.append(Step(dict(keep), latency))
+    return path
+
+
+def _cheapest(
+    keep: Mapping[str, int], options: Mapping[str, list[int]], losses: Losses, latency_ms: Callable[[Keep], float]
+) -> tuple[str, int] | None:
+    """Return the group and its new count that lose least per time saved, or None if nothing saves time."""
+    now_ms = latency_ms(keep)
+    best: tuple[float, str, int] | None = None
+    for group, counts in options.items():
+        for count in counts:
+            if count >= keep[group]:
                 continue
-            trial = {**keep, group.id: smaller[-1]}
-            latency = latency_ms(trial)
-            saved = path[-1].latency_ms - latency
-            if saved <= 0:
+            saved_ms = now_ms - latency_ms({**keep, group: count})
+            if saved_ms <= 0:
                 continue
-            rate = (loss[group.id][smaller[-1]] - loss[group.id][keep[group.id]]) / saved
-            if best is None or rate < best[0]:
-                best = (rate, group.id, smaller[-1], latency)
-        if best is None:
-            return path
-        keep = {**keep, best[1]: best[2]}
-        path.append(Step(dict(keep), best[3]))
+            rate = (losses[group][count] - losses[group][keep[group]]) / saved_ms
+            # Of equally good steps the smallest: the path is to have many points.
+            if best is None or (rate, group, -count) < best:
+                best = (rate, group, -count)
+    return None if best is None else (best[1], -best[2])
 
 
 def price(path: Sequence[Step], latency_ms: Callable[[Keep], float]) -> list[Step]:
@@ -87,15 +97,3 @@ def _options(size: int, grid: int, smallest_share: float) -> list[int]:
     if not multiples and size > 1:
         multiples = [k for k in (size // 2,) if k >= least]
     return [*multiples, size]
-
-
-def _makers(members: Mapping[tuple[str, int], object]) -> int:
-    return sum(1 for name, axis in members if name.startswith("weight:") and axis == 0)
-
-
-def _loss(scores: NDArray[np.float64], makers: int) -> NDArray[np.float64]:
-    """Loss of keeping k channels, for k = 0 … n: −log of the share of squared importance kept, once per layer."""
-    energy = np.concatenate([[0.0], np.cumsum(np.asarray(scores, np.float64) ** 2 + 1e-12)])
-    with np.errstate(divide="ignore"):
-        loss: NDArray[np.float64] = -np.log(energy / energy[-1]) * makers
-    return loss

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from secateur.ir import Network, Node, SecateurError, Table
 from secateur.tuning.recalibration import Statistics, recalibrate
 from secateur.twin import fixed_values, run
+from secateur.twin.distance import output_distance
 from secateur.twin.execute import channel_view
 
 Index = NDArray[np.int64]
@@ -218,7 +219,9 @@ def distil(
         borrowing = rng.choice(len(others), min(settings.between, len(others)), replace=False) if others else ()
         for student in taken + [others[int(index)] for index in borrowing]:
             got = run(student.network, {name: x}, student)
-            value = sum((_distance(got[key], expected[key], settings.temperature) for key in expected), torch.zeros(()))
+            value = sum(
+                (output_distance(got[key], expected[key], settings.temperature) for key in expected), torch.zeros(())
+            )
             if loss is not None and y is not None:
                 value = value + loss(next(iter(got.values())), y)
             value.backward()  # type: ignore[no-untyped-call]
@@ -253,21 +256,6 @@ def _sandwich(count: int, widths: int, rng: np.random.Generator) -> list[int]:
         return list(range(count))
     middle = rng.choice(np.arange(1, count - 1), widths - 2, replace=False)
     return [0, *sorted(int(i) for i in middle), count - 1]
-
-
-def _distance(got: Tensor, expected: Tensor, temperature: float) -> Tensor:
-    """Kullback-Leibler divergence of softened classes for (batch, classes); else mean squared error over the variance."""
-    if got.ndim == 2 and got.shape[1] > 1:
-        if _are_probabilities(expected):  # their logarithms are logits, but for a constant
-            got, expected = got.clamp_min(1e-7).log(), expected.clamp_min(1e-7).log()
-        student = F.log_softmax(got / temperature, 1)
-        teacher = F.log_softmax(expected / temperature, 1)
-        return F.kl_div(student, teacher, log_target=True, reduction="batchmean") * temperature**2
-    return F.mse_loss(got, expected) / expected.var().clamp_min(1e-12)
-
-
-def _are_probabilities(outputs: Tensor) -> bool:
-    return bool(outputs.min() >= 0) and bool(((outputs.sum(1) - 1).abs() < 1e-3).all())
 
 
 def fold_statistics(network: Network, tables: Mapping[str, Table], inputs: NDArray[np.float32]) -> dict[str, Table]:

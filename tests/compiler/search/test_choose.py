@@ -13,7 +13,7 @@ from networks import board, network_of
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import InfeasibleError
-from secateur.search import Costs, Roofline, shrink_path
+from secateur.search import Costs, Roofline, importance_losses, shrink_path
 from secateur.search.choose import SAFETY, Corrections, corrections, latency_model, plan_between
 from secateur.search.path import Step
 from secateur_agent.protocol.messages import Constraints, RungMeasurement
@@ -28,8 +28,9 @@ def setting() -> tuple[list[Step], Costs, Roofline]:
     network = network_of("mobilenet")
     groups = find_groups(network)
     costs, model = Costs(network, groups), Roofline(board(), "int8")
+    losses = importance_losses(groups, score("magnitude-l2", Evidence(network, groups)))
     return (
-        shrink_path(groups, score("magnitude-l2", Evidence(network, groups)), partial(model.latency_ms, costs), 4),
+        shrink_path(groups, losses, partial(model.latency_ms, costs), 4),
         costs,
         model,
     )

@@ -5,12 +5,18 @@ from __future__ import annotations
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from networks import TOPOLOGIES, board, network_of
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
-from secateur.search import Costs, Roofline, shrink_path
+from secateur.ir import Groups, Network
+from secateur.search import Costs, Losses, Roofline, importance_losses, shrink_path
+
+
+def losses_of(network: Network, groups: Groups) -> Losses:
+    return importance_losses(groups, score("magnitude-l2", Evidence(network, groups)))
 
 
 @pytest.mark.parametrize("name", TOPOLOGIES)
@@ -20,7 +26,7 @@ def test_points_are_nested_faster_and_on_the_grid(name: str, precision: str) -> 
     groups = find_groups(network)
     costs = Costs(network, groups)
     model = Roofline(board(), precision)
-    path = shrink_path(groups, score("magnitude-l2", Evidence(network, groups)), partial(model.latency_ms, costs), 4)
+    path = shrink_path(groups, losses_of(network, groups), partial(model.latency_ms, costs), 4)
     assert path[0].keep == groups.full()
     assert len(path) > 1
     for before, after in pairwise(path):
@@ -35,18 +41,27 @@ def test_points_are_nested_faster_and_on_the_grid(name: str, precision: str) -> 
     assert path[-1].latency_ms == pytest.approx(model.latency_ms(costs, path[-1].keep))
 
 
+def test_a_step_that_pays_only_further_on_is_taken_through_all_points_on_the_way() -> None:
+    network = network_of("mlp")
+    groups = find_groups(network)
+    # Cutting g0 a little costs much and then nothing more; g1 costs evenly, and more in all.
+    losses = {"g0": np.where(np.arange(25) < 24, 1.0, 0.0), "g1": np.linspace(4.0, 0.0, 17)}
+    path = shrink_path(groups, losses, lambda keep: float(sum(keep.values())), 4)
+    assert [step.keep for step in path[1:6]] == [{"g0": k, "g1": 16} for k in (20, 16, 12, 8, 4)]
+
+
 def test_the_least_important_group_goes_first() -> None:
     network = network_of("mlp")
     groups = find_groups(network)
     scores = {group.id: score("magnitude-l2", Evidence(network, groups))[group.id] for group in groups.groups}
     scores["g0"][:] = 1.0
     scores["g1"][:8], scores["g1"][8:] = 1.0, 1e-6
-    path = shrink_path(groups, scores, lambda keep: float(sum(keep.values())), 8)
+    path = shrink_path(groups, importance_losses(groups, scores), lambda keep: float(sum(keep.values())), 8)
     assert path[1].keep == {"g0": 24, "g1": 8}
 
 
 def test_groups_narrower_than_the_grid_are_halved() -> None:
     network = network_of("mlp")
     groups = find_groups(network)
-    path = shrink_path(groups, score("magnitude-l2", Evidence(network, groups)), lambda keep: float(sum(keep.values())), 32)
+    path = shrink_path(groups, losses_of(network, groups), lambda keep: float(sum(keep.values())), 32)
     assert {step.keep["g0"] for step in path} == {24, 12}

@@ -12,7 +12,7 @@ from networks import board, network_of
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import Budget, InfeasibleError
-from secateur.search import Costs, Plan, Roofline, plan_ladder, shrink_path
+from secateur.search import Costs, Plan, Roofline, importance_losses, plan_ladder, shrink_path
 from secateur.search.path import Step
 from secateur.search.planner import plan_rung
 
@@ -23,7 +23,7 @@ def setting() -> tuple[list[Step], Costs, Roofline]:
     groups = find_groups(network)
     costs, model = Costs(network, groups), Roofline(board(), "fp32")
     scores = score("magnitude-l2", Evidence(network, groups))
-    return shrink_path(groups, scores, partial(model.latency_ms, costs), 4), costs, model
+    return shrink_path(groups, importance_losses(groups, scores), partial(model.latency_ms, costs), 4), costs, model
 
 
 def middle(setting: tuple[list[Step], Costs, Roofline], bound: str) -> tuple[float, float, float]:

@@ -19,8 +19,8 @@ from secateur.pruning import cut, sort_groups
 from secateur.search import Costs, Step
 from secateur.search.planner import Plan
 from secateur.tuning import SandwichSettings, Statistics, Subnetwork, distil, measure_statistics
-from secateur.tuning.sandwich import _distance
 from secateur.twin import fixed_values, run
+from secateur.twin.distance import output_distance
 
 
 def outputs_of(network: Network) -> np.ndarray:
@@ -90,9 +90,9 @@ def test_without_tuning_the_outputs_scale_and_shift_stay_what_they_are() -> None
 def test_probabilities_are_distilled_like_the_logits_they_come_from() -> None:
     generator = torch.Generator().manual_seed(0)
     got, expected = (3 * torch.randn((8, 5), generator=generator) for _ in range(2))
-    from_logits = _distance(got, expected, 4.0)
+    from_logits = output_distance(got, expected, 4.0)
     assert float(from_logits) > 0.1
-    torch.testing.assert_close(_distance(got.softmax(1), expected.softmax(1), 4.0), from_logits, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(output_distance(got.softmax(1), expected.softmax(1), 4.0), from_logits, rtol=1e-3, atol=1e-4)
 
 
 def tuned_perceptron(seed: int, steps: int = 4) -> tuple[dict[str, np.ndarray], list[dict[str, Table]]]:
