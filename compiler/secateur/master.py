@@ -26,6 +26,7 @@ from secateur.tuning import (
     distil,
     fold_statistics,
     measure_statistics,
+    reconstruct,
 )
 
 Array = NDArray[np.float32]
@@ -139,12 +140,14 @@ def _positions(groups: Groups, table: str, size: int, larger: Keep, smaller: Kee
     return np.flatnonzero(np.isin(groups.kept(axis, size, larger), groups.kept(axis, size, smaller)))
 
 
-def _subnetwork(network: Network, groups: Groups, keep: Keep, statistics: Mapping[str, Statistics]) -> Subnetwork:
+def subnetwork_of(network: Network, groups: Groups, keep: Keep, statistics: Mapping[str, Statistics]) -> Subnetwork:
+    """Return what is cut from a sorted network at these keep-counts, as tuning sees it."""
     goals = {
         name: Statistics(*(v[groups.kept((f"table:{name}", 0), len(v), keep)] for v in (goal.mean, goal.deviation)))
         for name, goal in statistics.items()
     }
-    return Subnetwork(cut(network, groups, keep), _indexes(network, groups, keep), goals)
+    tables = {name: groups.kept((f"table:{name}", 0), t.scale.size, keep) for name, t in network.tables.items()}
+    return Subnetwork(cut(network, groups, keep), _indexes(network, groups, keep), tables, goals)
 
 
 def _between(keeps: list[dict[str, int]], path: list[dict[str, int]], costs: Costs) -> list[dict[str, int]]:
@@ -189,13 +192,19 @@ def tune_master(
     tables = {name: network.tables[name] for name in plain}
     unscaled = {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in tables.items()}
     full = (groups.full(), {**statistics, **unscaled})
-    if settings.steps == 0 or len(keeps) < 2:
+    if len(keeps) < 2:
         return Master(network, groups, scores, [full], calibration)
-    subnetworks = [_subnetwork(network, groups, keep, statistics) for keep in keeps]
+    subnetworks = [subnetwork_of(network, groups, keep, statistics) for keep in keeps]
+    solved = reconstruct(network, subnetworks, calibration)
+    if settings.steps == 0:
+        goals = [(dict(keep), {**found, **unscaled}) for keep, found in zip(keeps, solved.statistics)]
+        return Master(network.with_values(weights=solved.weights), groups, scores, goals, calibration)
+    for subnetwork, found in zip(subnetworks, solved.statistics):
+        subnetwork.targets = {**subnetwork.targets, **found}
     between = []
     for keep in _between(keeps, [step.keep for step in path], Costs(network, groups)):
         mixture = mixture_for(groups, network, keeps, keep)
-        between.append(Between(_subnetwork(network, groups, keep, statistics), mixture))
+        between.append(Between(subnetwork_of(network, groups, keep, statistics), mixture))
     labels = task.targets("train") if task.loss is not None else None
     weights, private_tables = distil(
         network,
@@ -206,6 +215,7 @@ def tune_master(
         task.loss,
         on_step,
         between,
+        solved.weights,
     )
     tuned = [
         (dict(keep), {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in private.items()})

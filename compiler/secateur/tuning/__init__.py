@@ -1,11 +1,14 @@
 """Repairs what was cut: recalibration of private tables, and sandwich distillation of the shared weights."""
 
 from secateur.tuning.recalibration import Statistics, measure_statistics, recalibrate
-from secateur.tuning.sandwich import Between, Mixture, SandwichSettings, Subnetwork, distil, fold_statistics
+from secateur.tuning.reconstruction import Reconstruction, reconstruct
+from secateur.tuning.sandwich import Between, Mixture, SandwichSettings, distil, fold_statistics
+from secateur.tuning.subnetwork import Subnetwork
 
 __all__ = [
     "Between",
     "Mixture",
+    "Reconstruction",
     "SandwichSettings",
     "Statistics",
     "Subnetwork",
@@ -13,4 +16,5 @@ __all__ = [
     "fold_statistics",
     "measure_statistics",
     "recalibrate",
+    "reconstruct",
 ]

@@ -105,9 +105,13 @@ class _Recalibrating:
 
 
 def fold(before: Statistics, target: Statistics, fallback: Table) -> Table:
-    """Return the table that brings channels with statistics ``before`` to ``target``; a dead channel keeps its scale."""
+    """Return the table that brings channels with statistics ``before`` to ``target``.
+
+    A dead channel keeps the scale of ``fallback``; all keep its signs, which after a weight are never negative.
+    """
     alive = (before.deviation > _FLOOR) & (target.deviation > _FLOOR * 1e-2)
     scale = np.where(alive, target.deviation / np.maximum(before.deviation, _FLOOR), np.abs(fallback.scale))
+    scale = np.where(fallback.scale < 0, -scale, scale)
     shift = target.mean - scale * before.mean
     return Table(scale.astype(np.float32), shift.astype(np.float32))
 

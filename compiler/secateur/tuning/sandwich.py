@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from secateur.ir import Network, Node, SecateurError, Table
 from secateur.tuning.recalibration import Statistics, recalibrate
+from secateur.tuning.subnetwork import Index, Subnetwork
 from secateur.twin import fixed_values, run
 from secateur.twin.distance import output_distance
 from secateur.twin.execute import channel_view
 
-Index = NDArray[np.int64]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -44,21 +44,6 @@ class SandwichSettings:
     weight_decay: float = 5e-4
     temperature: float = 4.0
     seed: int = 0
-
-
-@dataclass
-class Subnetwork:
-    """A network cut from the shared weights, while it is tuned.
-
-    Attributes:
-        network: the cut network: its nodes say how to run it, its tables are where dead channels and the output begin.
-        index: weight → kept indices of each of its axes.
-        targets: table → statistics at which its private values begin.
-    """
-
-    network: Network
-    index: Mapping[str, tuple[Index, ...]]
-    targets: Mapping[str, Statistics]
 
 
 @dataclass(frozen=True)
@@ -108,9 +93,12 @@ class _Private(nn.Module):
         }
         self.plain = {n.attrs["table"] for n in network.nodes if n.op == "Affine" and n.output in network.outputs}
         self.gain, self.offset = nn.ParameterDict(), nn.ParameterDict()
+        self._negative: dict[str, Tensor] = {}
         for name, table in network.tables.items():
+            if (table.scale < 0).any():
+                self._negative[name] = torch.from_numpy(np.where(table.scale < 0, np.float32(-1), np.float32(1)))
             target = subnetwork.targets[name]
-            gain, offset = (table.scale, table.shift) if name in self.plain else (target.deviation, target.mean)
+            gain, offset = (np.abs(table.scale), table.shift) if name in self.plain else (target.deviation, target.mean)
             self.gain[name] = nn.Parameter(torch.tensor(gain, dtype=torch.float32))
             self.offset[name] = nn.Parameter(torch.tensor(offset, dtype=torch.float32))
 
@@ -123,6 +111,7 @@ class _Private(nn.Module):
     def affine(self, node: Node, x: Tensor) -> Tensor:
         table, axis = node.attrs["table"], node.attrs["axis"]
         gain, offset = self.private(table)
+        gain = gain * self._negative[table] if table in self._negative else gain
         if table in self.plain:
             return x * channel_view(gain, axis, x.ndim) + channel_view(offset, axis, x.ndim)
         y = F.batch_norm(x.transpose(1, axis), None, None, gain, offset, training=True, eps=1e-5)
@@ -170,18 +159,20 @@ def distil(
     loss: Loss | None = None,
     on_step: Callable[[int, float], None] | None = None,
     between: Sequence[Between] = (),
+    start: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], list[dict[str, Table]]]:
     """Tune the shared weights and every subnetwork's private values.
 
     Args:
-        original: the full network, sorted; the teacher, and where the shared weights begin.
+        original: the full network, sorted; the teacher, and where the shared weights begin unless ``start`` says otherwise.
         subnetworks: largest first, smallest last.
         inputs: training inputs, (samples, …).
         settings: how long and how hard.
         targets: labels, if the task's own loss is to be added.
         loss: the task's own loss.
         on_step: called after each step with its number and loss.
-        between: networks that are not rungs, but should work after recalibration alone; one in each step.
+        between: networks that are not rungs, but should work after recalibration alone.
+        start: shared weights to begin with, if not the original's.
 
     Returns:
         The shared weights, and for each subnetwork its tables: *gains and offsets of normalised channels*, to be folded by
@@ -194,7 +185,7 @@ def distil(
         raise SecateurError("tuning: it needs at least two training samples; give more data or --steps 0")
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
-    shared = {name: nn.Parameter(torch.tensor(weight)) for name, weight in original.weights.items()}
+    shared = {name: nn.Parameter(torch.tensor(weight)) for name, weight in (start or original.weights).items()}
     students = [_Private(subnetwork, shared) for subnetwork in subnetworks]
     others = [_Borrowing(each, students, shared) for each in between]
     private = [parameter for student in students for parameter in student.parameters()]
@@ -267,4 +258,5 @@ def fold_statistics(network: Network, tables: Mapping[str, Table], inputs: NDArr
         inputs: calibration inputs.
     """
     goals = {name: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for name, t in tables.items()}
-    return recalibrate(network.with_values(tables=tables), goals, inputs)
+    signed = {n: Table(np.where(network.tables[n].scale < 0, -t.scale, t.scale), t.shift) for n, t in tables.items()}
+    return recalibrate(network.with_values(tables=signed), goals, inputs)

@@ -14,7 +14,7 @@ from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import Network, SecateurError, Table
 from secateur.load.task import agreement
-from secateur.master import Master, tune_master
+from secateur.master import Master, subnetwork_of, tune_master
 from secateur.pruning import cut, sort_groups
 from secateur.search import Costs, Step
 from secateur.search.planner import Plan
@@ -100,18 +100,8 @@ def tuned_perceptron(seed: int, steps: int = 4) -> tuple[dict[str, np.ndarray], 
     network, x = network_of("mlp"), samples((10,), 80)
     groups = find_groups(network)
     statistics = measure_statistics(network, x)
-    subnetworks = []
-    for share in (1.0, 0.5):
-        keep = {group.id: round(share * group.size) for group in groups.groups}
-        index = {}
-        for name, weight in network.weights.items():
-            rows, columns = (groups.kept((f"weight:{name}", axis), weight.shape[axis], keep) for axis in (0, 1))
-            index[name] = (rows, columns)
-        goals = {}
-        for name, goal in statistics.items():
-            kept = groups.kept((f"table:{name}", 0), len(goal.mean), keep)
-            goals[name] = Statistics(goal.mean[kept], goal.deviation[kept])
-        subnetworks.append(Subnetwork(cut(network, groups, keep), index, goals))
+    keeps = [{group.id: round(share * group.size) for group in groups.groups} for share in (1.0, 0.5)]
+    subnetworks = [subnetwork_of(network, groups, keep, statistics) for keep in keeps]
     return distil(network, subnetworks, x, SandwichSettings(steps=steps, batch=16, learning_rate=0.5, seed=seed))
 
 
