@@ -49,6 +49,17 @@ class Judge:
     task: Task
     original: Mapping[str, Array]
 
+    def twin_metric(self, network: Network) -> float:
+        """Return the metric of a network, run in torch, on the validation split."""
+        inputs, name = self.task.inputs("validation"), next(iter(network.inputs))
+        values = fixed_values(network)
+        with torch.no_grad():
+            parts = [
+                next(iter(run(network, {name: torch.from_numpy(inputs[i : i + 256])}, values).values()))
+                for i in range(0, len(inputs), 256)
+            ]
+        return self.task.metric(torch.cat(parts).numpy(), "validation", self.original["validation"])
+
     def metric(self, data: bytes, split: str) -> float:
         """Return the metric of a model file on a split."""
         return self.task.metric(Session(data).run(self.task.inputs(split)), split, self.original[split])

@@ -25,7 +25,7 @@ class CompileSettings:
         budget: binds every emitted rung but the original.
         rungs: of each ladder, with the original.
         criterion: what ranks channels.
-        steps: of tuning; 0 only recalibrates.
+        steps: of tuning; 0 reconstructs and recalibrates only.
         precisions: empty takes each profile's first that can be built.
     """
 
@@ -50,7 +50,11 @@ class ProfileResult:
 
 @dataclass
 class CompileResult:
-    """What `compile` made, and what it found on the way."""
+    """What `compile` made, and what it found on the way.
+
+    Attributes:
+        tuned_share: how far tuning was taken: less than 1 where all of it would have made the largest rung worse.
+    """
 
     name: str
     profiles: list[ProfileResult]
@@ -60,6 +64,7 @@ class CompileResult:
     groups: Groups
     proof_error: float
     tuning_steps: int
+    tuned_share: float
     seconds: dict[str, float] = field(default_factory=dict)
 
 

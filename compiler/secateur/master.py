@@ -161,6 +161,27 @@ def _between(keeps: list[dict[str, int]], path: list[dict[str, int]], costs: Cos
     return found
 
 
+def untuned_master(network: Network, groups: Groups, scores: dict[str, NDArray[np.float64]], task: Task) -> Master:
+    """Return the master whose weights are the network's own.
+
+    Args:
+        network: the full network, sorted.
+        groups: its channel groups.
+        scores: group id → importance per channel, in sorted order.
+        task: its calibration data are measured.
+    """
+    calibration = task.inputs("calibration")
+    # The output is not normalised: its scale and shift stay, in tuned and untuned networks alike.
+    plain = {n.attrs["table"] for n in network.nodes if n.op == "Affine" and n.output in network.outputs}
+    kept = {
+        name: Statistics(np.asarray(table.shift, np.float64), np.abs(np.asarray(table.scale, np.float64)))
+        for name, table in network.tables.items()
+        if name in plain
+    }
+    goals = {**measure_statistics(network, calibration), **kept}
+    return Master(network, groups, scores, [(groups.full(), goals)], calibration)
+
+
 def tune_master(
     network: Network,
     groups: Groups,
@@ -183,21 +204,16 @@ def tune_master(
         settings: how long and how hard.
         on_step: told the step and its loss.
     """
-    calibration = task.inputs("calibration")
-    statistics = measure_statistics(network, calibration)
+    untuned = untuned_master(network, groups, scores, task)
+    calibration, statistics = untuned.calibration, untuned.goals[0][1]
     unique = {tuple(sorted(p.keep.items())): p for plans in ladders for p in plans}
     keeps = [p.keep for p in sorted(unique.values(), key=lambda p: -p.macs)]
-    # The output is not normalised: its scale and shift stay, in tuned and untuned networks alike.
-    plain = [n.attrs["table"] for n in network.nodes if n.op == "Affine" and n.output in network.outputs]
-    tables = {name: network.tables[name] for name in plain}
-    unscaled = {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in tables.items()}
-    full = (groups.full(), {**statistics, **unscaled})
     if len(keeps) < 2:
-        return Master(network, groups, scores, [full], calibration)
+        return untuned
     subnetworks = [subnetwork_of(network, groups, keep, statistics) for keep in keeps]
     solved = reconstruct(network, subnetworks, calibration)
     if settings.steps == 0:
-        goals = [(dict(keep), {**found, **unscaled}) for keep, found in zip(keeps, solved.statistics)]
+        goals = [(dict(keep), {**statistics, **found}) for keep, found in zip(keeps, solved.statistics)]
         return Master(network.with_values(weights=solved.weights), groups, scores, goals, calibration)
     for subnetwork, found in zip(subnetworks, solved.statistics):
         subnetwork.targets = {**subnetwork.targets, **found}

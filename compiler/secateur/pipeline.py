@@ -23,8 +23,9 @@ from secateur.graph.proof import random_keeps
 from secateur.ir import InfeasibleError, Network, SecateurError
 from secateur.ir.groups import Keep
 from secateur.load import Task, load_model, load_task
-from secateur.master import Master, tune_master
+from secateur.master import Master, tune_master, untuned_master
 from secateur.probing import Probe
+from secateur.protection import protect_largest
 from secateur.pruning import cut, sort_groups
 from secateur.search import Costs, Roofline, measured_losses, plan_ladder, price, shrink_path
 from secateur.search.choose import corrections, latency_model, plan_between
@@ -128,6 +129,7 @@ def compile(
         tuning,
         lambda step, _: progress("tune", step, settings.steps),
     )
+    master, tuned_share = protect_largest(untuned_master(network, groups, scores, loaded), master, judge.twin_metric)
     clock.lap("tune")
     ladders: dict[str, Ladder] = {}
     total, done = sum(len(found) for found in plans.values()), 0
@@ -146,6 +148,7 @@ def compile(
         groups=groups,
         proof_error=proof_error,
         tuning_steps=settings.steps,
+        tuned_share=tuned_share,
     )
     states = {}
     try:

@@ -52,7 +52,7 @@ def compile_(
     criterion: Annotated[str, typer.Option(metavar="NAME", help="What ranks channels: magnitude-l2, magnitude-l1.")] = (
         "magnitude-l2"
     ),
-    steps: Annotated[int, typer.Option(help="Steps of tuning; 0 only recalibrates.", min=0)] = 300,
+    steps: Annotated[int, typer.Option(help="Steps of tuning; 0 reconstructs and recalibrates only.", min=0)] = 300,
     precision: Annotated[
         list[str] | None,
         typer.Option("--precision", metavar="NAME", help="int8 or fp32. Default: the profile's first.", show_default=False),

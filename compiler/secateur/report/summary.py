@@ -63,6 +63,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     barriers: dict[str, str]
     proof_error: float
     tuning_steps: int
+    tuned_share: float
     seconds: dict[str, float]
 
 
@@ -117,5 +118,6 @@ def summarise(result: Any) -> Report:
         barriers=result.groups.barriers,
         proof_error=result.proof_error,
         tuning_steps=result.tuning_steps,
+        tuned_share=result.tuned_share,
         seconds=result.seconds,
     )

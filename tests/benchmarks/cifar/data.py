@@ -1,8 +1,8 @@
 """CIFAR-10 images and a trained ResNet-20, from the folder that ``SECATEUR_BENCH_DATA`` names.
 
 It holds ``cifar10_lossless_train4000_test1000.npz`` (``x_train`` uint8 (4000, 32, 32, 3), ``y_train``, ``x_test``,
-``y_test``) and ``resnet20-12fca82f.th``, the weights of github.com/akamaster/pytorch_resnet_cifar10; docs/benchmarks-data.md says how
-to make it.
+``y_test``) and ``resnet20-12fca82f.th``, the weights of github.com/akamaster/pytorch_resnet_cifar10;
+docs/benchmarks-data.md says how to make it.
 """
 
 from __future__ import annotations

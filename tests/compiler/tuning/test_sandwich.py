@@ -15,10 +15,10 @@ from secateur.graph import find_groups
 from secateur.ir import Network, SecateurError, Table
 from secateur.load.task import agreement
 from secateur.master import Master, subnetwork_of, tune_master
-from secateur.pruning import cut, sort_groups
+from secateur.pruning import sort_groups
 from secateur.search import Costs, Step
 from secateur.search.planner import Plan
-from secateur.tuning import SandwichSettings, Statistics, Subnetwork, distil, measure_statistics
+from secateur.tuning import SandwichSettings, distil, measure_statistics
 from secateur.twin import fixed_values, run
 from secateur.twin.distance import output_distance
 

@@ -1,0 +1,61 @@
+"""Keeps the largest rung as good as the original, whatever tuning did for the others.
+
+Wortsman et al.: Robust fine-tuning of zero-shot models, CVPR 2022: weights on the straight line between a network and what
+fine-tuning made of it are good networks too. So the shared weights are moved back along that line just as far as the largest
+rung needs; at its end they are the original's, and the smaller rungs are cut from those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from secateur.ir import Network
+from secateur.master import Master
+from secateur.tuning import Statistics
+
+ALLOWED = 0.002
+"""What the largest rung may lose, in units of the metric (0 to 1)."""
+SHARES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.0)
+
+
+def protect_largest(
+    untuned: Master, tuned: Master, metric: Callable[[Network], float], allowed: float = ALLOWED
+) -> tuple[Master, float]:
+    """Move the shared weights back towards the original's until the largest rung is as good as it was.
+
+    Args:
+        untuned: what the original's own weights and statistics give.
+        tuned: what tuning made of it.
+        metric: of a network on validation data, 0 to 1, higher is better.
+        allowed: what the largest rung may lose.
+
+    Returns:
+        The master, and the share of the way to the tuned one that it lies at: 1 is all of tuning, 0 none.
+    """
+    full = untuned.groups.full()
+    floor = metric(untuned.network) - allowed
+    for share in SHARES:
+        between = _on_the_line(untuned, tuned, share)
+        if share == 0 or metric(between.rung_network(full)) >= floor:
+            return between, share
+    raise AssertionError("the last share is always accepted")
+
+
+def _on_the_line(untuned: Master, tuned: Master, share: float) -> Master:
+    if share == 1:
+        return tuned
+    weights = {
+        name: weight + share * (tuned.network.weights[name] - weight) for name, weight in untuned.network.weights.items()
+    }
+    (_, before), *_ = untuned.goals
+    goals = []
+    for keep, after in tuned.goals:
+        mixed = {}
+        for name, goal in after.items():
+            kept = untuned.groups.kept((f"table:{name}", 0), len(before[name].mean), keep)
+            mean, deviation = before[name].mean[kept], before[name].deviation[kept]
+            mixed[name] = Statistics(mean + share * (goal.mean - mean), deviation + share * (goal.deviation - deviation))
+        goals.append((keep, mixed))
+    # Without any tuning the largest rung is the original itself, and the others are recalibrated to it.
+    return replace(untuned, network=untuned.network.with_values(weights=weights), goals=goals if share else untuned.goals)
