@@ -17,6 +17,10 @@ class Measured:
     value: float
 
 
+class NoDataError(RuntimeError):
+    """Data that cannot be part of the repository are not there; the case is skipped and says how to get them."""
+
+
 def say(text: str) -> None:
     """Print a line of progress with the seconds since this process started."""
     print(f"  [{time.monotonic() - _BEGAN:6.1f} s] {text}", flush=True)

@@ -17,15 +17,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..case import NoDataError
+
 VARIABLE = "SECATEUR_BENCH_DATA"
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 TRAIN, VALIDATION = 3500, 500
 
 Array = NDArray[np.float32]
-
-
-class NoDataError(RuntimeError):
-    """The folder is not there; the comparison is skipped."""
 
 
 def folder() -> Path:
