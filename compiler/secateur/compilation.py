@@ -50,7 +50,7 @@ class ProfileResult:
 
 @dataclass
 class CompileResult:
-    """What `compile` made, and what it found on the way."""
+    """What `compile` made, and what it found on the way; ``notes`` are what the criterion says about its scores."""
 
     name: str
     profiles: list[ProfileResult]
@@ -60,6 +60,7 @@ class CompileResult:
     groups: Groups
     proof_error: float
     tuning_steps: int
+    notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 

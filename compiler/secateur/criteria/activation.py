@@ -1,7 +1,7 @@
 """Statistics of activations: a channel is worth how much, or how often, it speaks.
 
 The mean absolute activation is the data-driven sibling of the weight norm (Molchanov, Tyree, Karras, Aila, Kautz: Pruning
-Convolutional Neural Networks for Resource Efficient Inference, ICLR 2017, section 2.2). APoZ is from Hu, Peng, Tai, Tang:
+Convolutional Neural Networks for Resource Efficient Inference, ICLR 2017). APoZ is from Hu, Peng, Tai, Tang:
 Network Trimming: A Data-Driven Neuron Pruning Approach, 2016: a channel that is zero nearly always after its ReLU is worth
 little. The score is one minus that share of zeros, so it says nothing where an activation is never exactly zero.
 

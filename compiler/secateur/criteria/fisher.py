@@ -6,10 +6,10 @@ minimum of the loss the first order vanishes, and the second is half the Hessian
 stands for: the mean squared gradient of a gate. The layers that read a tied channel lose it together, so their gradients
 are added *before* they are squared (Liu et al.); that, and the labels, set this apart from `taylor`.
 
-The labels are drawn from the network (`secateur.criteria.objective`), as the definition of the Fisher information has it,
-and `DRAWS` times for each sample; the papers take the data's labels, which a trained network almost always agrees with.
-The score is the root of the information, since the planner adds squares. Scores compare within a group only: each group has
-mean 1.
+The labels are the network's own (`secateur.criteria.objective`), as the definition of the Fisher information has it,
+drawn `DRAWS` times for each sample; the papers take the data's labels, which a trained network almost always agrees
+with. So labels and losses change nothing here. The score is the root of the information, since the planner adds squares.
+Scores compare within a group only: each group has mean 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DRAWS = 4
 
 @criterion("fisher")
 def fisher(evidence: Evidence) -> Scores:
-    """Second-order change of the loss without the channel, tied layers together (Theis 2018, Liu 2021).
+    """Second-order change of the loss without the channel; needs no labels (Theis et al. 2018, Liu et al. 2021).
 
     Raises:
         SecateurError: if there are no inputs.

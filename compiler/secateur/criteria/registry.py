@@ -24,8 +24,8 @@ class Evidence:
         groups: its channel groups.
         inputs: a few hundred calibration samples, (samples, …) float32; None if there are none.
         targets: their labels, or None.
-        loss: the task's own loss of (outputs, targets), or None: then the network's own outputs stand in for labels
-            (`secateur.criteria.objective`).
+        loss: the task's own loss of (outputs, targets), or None. What is differentiated without labels or loss, says
+            `secateur.criteria.objective`.
         seed: of everything that is drawn at random.
         notes: what a criterion has to say about its own scores, one line each; it appends.
     """

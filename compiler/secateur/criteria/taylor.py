@@ -2,10 +2,10 @@
 
 Molchanov, Mallya, Tyree, Frosio, Kautz: Importance Estimation for Neural Network Pruning, CVPR 2019. With a gate of 1 on
 a channel where a weight reads it, the first-order change of the loss on removing it is the gate's gradient, the sum of
-gradient × activation; it is squared per sample and averaged. As in the paper, a channel that several weights read has
-the sum of what it is worth to each. The score is the root of that, since the planner adds squares of scores.
+gradient × activation. It is squared per sample and averaged; a channel that several weights read has the sum of what it is
+worth to each. The score is the root of that, since the planner adds squares of scores.
 
-Scores of different groups compare within a group only: each group has mean 1.
+Scores of different groups do not compare: each group has mean 1.
 """
 
 from __future__ import annotations

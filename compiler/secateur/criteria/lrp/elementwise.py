@@ -10,7 +10,7 @@ from secateur.criteria.lrp.registry import Passed, Step, by_contribution, rule
     *("Erf", "Exp", "Sqrt", "Neg", "Abs", "Identity"),
 )
 def activation(step: Step) -> Passed:
-    """What an element is worth behind its activation, it is worth before (Bach et al. 2015, section 2.5)."""
+    """What an element is worth behind its activation, it is worth before (Bach et al. 2015)."""
     return Passed([step.relevance])
 
 
