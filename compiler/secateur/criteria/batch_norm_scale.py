@@ -60,10 +60,8 @@ def _measured(network: Network, inputs: NDArray[np.float32]) -> dict[str, NDArra
     def add(tensor: str, value: Tensor) -> None:
         if tensor in nodes:
             table, axis = nodes[tensor].attrs["table"], nodes[tensor].attrs["axis"]
-            shift = torch.from_numpy(network.tables[table].shift.astype(np.float64))
-            # Less the shift: the mean may dwarf the deviation, and squares lose it.
-            flat = value.double().transpose(0, axis).reshape(value.shape[axis], -1) - shift[:, None]
-            moments = sums.setdefault(table, [torch.zeros_like(shift), torch.zeros_like(shift)])
+            flat = value.double().transpose(0, axis).reshape(value.shape[axis], -1)
+            moments = sums.setdefault(table, [torch.zeros_like(flat[:, 0]), torch.zeros_like(flat[:, 0])])
             moments[0] += flat.sum(1)
             moments[1] += (flat**2).sum(1)
             count[table] = count.get(table, 0) + flat.shape[1]

@@ -11,6 +11,7 @@ from evidence import DATA_FREE, evidence_of, with_network, without_outgoing
 from networks import MAKERS, TOPOLOGIES, samples
 
 from secateur.criteria import CRITERIA, Evidence, criterion, descriptions, score
+from secateur.criteria.registry import normalised
 from secateur.ir import SecateurError, Table
 from secateur.pruning import cut, sort_groups
 from secateur.twin import fixed_values, run
@@ -130,6 +131,11 @@ def test_a_function_registers_itself_and_its_first_line_is_its_help() -> None:
         np.testing.assert_allclose(found, np.arange(24) / np.arange(24).mean())
     finally:
         del CRITERIA["by-index"]
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-30, 1.0, 1e306])
+def test_scores_of_any_magnitude_are_brought_to_mean_one(scale: float) -> None:
+    np.testing.assert_allclose(normalised(scale * np.arange(101)), np.arange(101) / 50, rtol=1e-5)
 
 
 def test_every_criterion_has_one_line_of_help() -> None:

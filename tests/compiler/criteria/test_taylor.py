@@ -28,15 +28,19 @@ def test_score_is_the_root_of_the_mean_squared_gradient_times_activation() -> No
     np.testing.assert_allclose(score("taylor", evidence)["g0"], wanted / wanted.mean(), rtol=1e-3, atol=1e-5)
 
 
-def test_positions_are_added_before_they_are_squared() -> None:
+def test_positions_are_added_before_they_are_squared_flattened_or_not() -> None:
     evidence = replace(evidence_of("vgg", 12), targets=np.arange(12) % 10)
     module = module_of("vgg")
-    squares = np.zeros(8)
+    squares = {"g0": np.zeros(8), "g1": np.zeros(12)}
     for x, y in zip(torch.from_numpy(evidence.inputs), torch.arange(12) % 10):
-        pooled = F.max_pool2d(F.relu(module.conv1(x[None])), 2).detach().requires_grad_()
-        rest = F.max_pool2d(F.relu(module.bn(module.conv2(pooled))), 2)
-        F.cross_entropy(module.fc2(F.relu(module.fc1(rest.flatten(1)))), y[None]).backward()
-        assert pooled.grad is not None
-        squares += (pooled * pooled.grad).sum((0, 2, 3)).detach().double().numpy() ** 2
-    wanted = np.sqrt(squares)
-    np.testing.assert_allclose(score("taylor", evidence)["g0"], wanted / wanted.mean(), rtol=1e-3, atol=1e-5)
+        first = F.max_pool2d(F.relu(module.conv1(x[None])), 2).detach().requires_grad_()
+        second = F.max_pool2d(F.relu(module.bn(module.conv2(first))), 2)
+        second.retain_grad()  # read after it was flattened: a channel is four elements there
+        F.cross_entropy(module.fc2(F.relu(module.fc1(second.flatten(1)))), y[None]).backward()
+        for group, value in (("g0", first), ("g1", second)):
+            assert value.grad is not None
+            squares[group] += (value * value.grad).sum((0, 2, 3)).detach().double().numpy() ** 2
+    found = score("taylor", evidence)
+    for group, total in squares.items():
+        wanted = np.sqrt(total)
+        np.testing.assert_allclose(found[group], wanted / wanted.mean(), rtol=1e-3, atol=1e-5)

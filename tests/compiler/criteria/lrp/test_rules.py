@@ -78,6 +78,7 @@ def test_the_factors_of_a_product_have_half_each() -> None:
 def test_the_winner_of_a_pool_has_all() -> None:
     attrs = {"kernel_shape": (2,), "strides": (2,), "pads": (0, 0), "ceil_mode": 0}
     close(passed("MaxPool", [[[[1.0, 5.0, -3.0, -2.0]]]], [[[4.0, 7.0]]], attrs=attrs).inputs[0], [[[0.0, 4.0, 0.0, 7.0]]])
+    close(passed("MaxPool", [[[[0.0, -1.0]]]], [[[4.0]]], attrs=attrs).inputs[0], [[[4.0, 0.0]]])
 
 
 def test_an_average_shares_in_proportion() -> None:
