@@ -42,7 +42,7 @@ def gate_gradients(evidence: Evidence, name: str, objectives: Sequence[Objective
     ]
     axes = {(copy, read.axis) for copy, read in sites}
     values, feed = fixed_values(network), next(iter(network.inputs))
-    for part in batches(inputs):
+    for part in batches(network, inputs):
         gates: dict[tuple[str, int], Tensor] = {}
 
         def gated(tensor: str, value: Tensor, gates: dict[tuple[str, int], Tensor] = gates) -> Tensor | None:

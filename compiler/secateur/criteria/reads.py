@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,9 @@ from secateur.ir import Groups, Network, Node
 from secateur.twin import fixed_values, run
 
 BATCH = 64
+"""Most samples at once."""
+ELEMENTS = 2**25
+"""Most elements of all tensors of a batch at once, as gradients and relevance need them: 128 MB in float32."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,15 @@ def with_own_reads(network: Network) -> tuple[Network, dict[str, str]]:
     return replace(network, nodes=nodes, shapes=shapes), copies
 
 
-def batches(inputs: NDArray[np.float32], size: int = BATCH) -> list[slice]:
-    """Return slices of the samples, each of at most ``size``."""
+def batches(network: Network, inputs: NDArray[np.float32]) -> list[slice]:
+    """Return slices of the samples, as many at once as memory allows.
+
+    Args:
+        network: that is to run on them.
+        inputs: (samples, …).
+    """
+    elements = sum(math.prod(shape[1:]) for shape in network.shapes.values())
+    size = min(BATCH, max(1, ELEMENTS // elements))
     return [slice(start, min(start + size, len(inputs))) for start in range(0, len(inputs), size)]
 
 
@@ -102,5 +113,5 @@ def observe(network: Network, inputs: NDArray[np.float32], on_tensor: Callable[[
     """
     name, values = next(iter(network.inputs)), fixed_values(network)
     with torch.no_grad():
-        for part in batches(inputs):
+        for part in batches(network, inputs):
             run(network, {name: torch.from_numpy(np.ascontiguousarray(inputs[part]))}, values, on_tensor=on_tensor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from secateur.criteria import Evidence
 from secateur.criteria.gates import gate_gradients
-from secateur.criteria.reads import reads, with_own_reads
+from secateur.criteria.reads import ELEMENTS, batches, reads, with_own_reads
 from secateur.twin import fixed_values, run
 
 
@@ -86,6 +87,15 @@ def test_reads_of_its_own_do_not_change_the_function(name: str) -> None:
         torch.testing.assert_close(after[output], value)
     weighted = [node for node in network.nodes if node.weights]
     assert len({node.inputs for node in weighted}) == len(weighted) == len(copies)
+
+
+def test_batches_of_a_large_network_are_small_and_cover_all_samples() -> None:
+    network = evidence_of("mlp").network
+    inputs = samples((10,), 7)
+    large = replace(network, shapes={"all": (-1, ELEMENTS // 3)})
+    assert batches(network, inputs) == [slice(0, 7)]
+    assert batches(large, inputs) == [slice(0, 3), slice(3, 6), slice(6, 7)]
+    assert len(batches(replace(network, shapes={"all": (-1, 2 * ELEMENTS)}), inputs)) == 7
 
 
 @pytest.mark.parametrize("name", TOPOLOGIES)

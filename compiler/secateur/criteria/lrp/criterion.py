@@ -25,9 +25,6 @@ from secateur.criteria.registry import Evidence, Scores, criterion
 from secateur.ir import Network
 from secateur.twin import fixed_values
 
-BATCH = 32
-"""Samples at once: every tensor of a batch is in memory, and its relevance too."""
-
 
 @criterion("lrp")
 def lrp(evidence: Evidence) -> Scores:
@@ -54,7 +51,7 @@ def _relevance(evidence: Evidence, name: str, settings: Settings) -> Scores:
     sites, values, feed = reads(network, evidence.groups), fixed_values(network), next(iter(network.inputs))
     scores = {group.id: np.zeros(group.size) for group in evidence.groups.groups}
     started: set[str] = set()
-    for part in batches(inputs, BATCH):
+    for part in batches(network, inputs):
         tensors = record(network, values, {feed: torch.from_numpy(np.ascontiguousarray(inputs[part]))})
         start = decisions(network, tensors)
         started |= set(start)
