@@ -54,6 +54,7 @@ class CompileResult:
 
     Attributes:
         tuned_share: how far tuning was taken: less than 1 where all of it would have made the largest rung worse.
+        notes: what stages say about their work, such as a criterion about its scores.
     """
 
     name: str
@@ -65,6 +66,7 @@ class CompileResult:
     proof_error: float
     tuning_steps: int
     tuned_share: float
+    notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 

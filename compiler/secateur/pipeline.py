@@ -100,7 +100,9 @@ def compile(
     progress("prove", 0, 1)
     proof_error = prove(network, groups, cut, random_keeps(groups, 2))
     clock.lap("prove")
-    evidence = Evidence(network, groups, loaded.inputs("calibration"), loaded.targets("calibration"), loaded.loss)
+    evidence = Evidence(
+        network, groups, loaded.inputs("calibration"), loaded.targets("calibration"), loaded.loss, settings.seed
+    )
     scores = score(settings.criterion, evidence)
     ordered = sort_groups(network, groups, scores)
     proof_error = max(proof_error, prove_sorted(network, ordered))
@@ -149,6 +151,7 @@ def compile(
         proof_error=proof_error,
         tuning_steps=settings.steps,
         tuned_share=tuned_share,
+        notes=evidence.notes,
     )
     states = {}
     try:

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typer.core import TyperCommand
 
 from secateur.cli.console import console, print_json, print_table, size
 from secateur.cli.options import JsonOption
@@ -26,7 +27,18 @@ _STAGES = {
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("compile")(compile_)
+    app.command("compile", cls=_WithCriteria)(compile_)
+
+
+class _WithCriteria(TyperCommand):
+    """Its help lists the criteria that are registered; only there are they imported, since torch takes seconds."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # the types are click's or typer's own copy's
+        from secateur.criteria import descriptions
+
+        with formatter.section("Criteria (--criterion NAME)"):
+            formatter.write_dl(list(descriptions().items()))
+        super().format_epilog(ctx, formatter)
 
 
 def compile_(
@@ -49,9 +61,7 @@ def compile_(
     ] = None,
     rungs: Annotated[int, typer.Option(help="Most rungs of a ladder, with the original.", min=2, max=32)] = 5,
     name: Annotated[str, typer.Option(metavar="NAME", help="Of the model. Default: from MODEL.", show_default=False)] = "",
-    criterion: Annotated[str, typer.Option(metavar="NAME", help="What ranks channels: magnitude-l2, magnitude-l1.")] = (
-        "magnitude-l2"
-    ),
+    criterion: Annotated[str, typer.Option(metavar="NAME", help="What ranks channels; see below.")] = "magnitude-l2",
     steps: Annotated[int, typer.Option(help="Steps of tuning; 0 reconstructs and recalibrates only.", min=0)] = 300,
     precision: Annotated[
         list[str] | None,

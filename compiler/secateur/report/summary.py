@@ -61,6 +61,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     profiles: tuple[ProfileReport, ...]
     groups: tuple[GroupReport, ...]
     barriers: dict[str, str]
+    notes: tuple[str, ...] = ()
     proof_error: float
     tuning_steps: int
     tuned_share: float
@@ -116,6 +117,7 @@ def summarise(result: Any) -> Report:
         profiles=tuple(profiles),
         groups=tuple(GroupReport(id=g.id, source=g.source, size=g.size) for g in result.groups.groups),
         barriers=result.groups.barriers,
+        notes=tuple(result.notes),
         proof_error=result.proof_error,
         tuning_steps=result.tuning_steps,
         tuned_share=result.tuned_share,

@@ -16,6 +16,7 @@ import pytest
 from secateur.bundle.pack import digest
 from secateur.cli import build_app
 from secateur.cli.errors import run
+from secateur.criteria import descriptions
 
 
 def secateur(*arguments: str | Path, config: Path) -> subprocess.CompletedProcess[str]:
@@ -38,6 +39,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "digits.npz"
     np.savez(path, **dict(zip(("x_train", "x_test", "y_train", "y_test"), digits.arrays())))
     return path
+
+
+def test_the_help_lists_every_criterion(tmp_path: Path) -> None:
+    shown = secateur("compile", "--help", config=tmp_path)
+    assert shown.returncode == 0
+    listed = shown.stdout.partition("Criteria (--criterion NAME):")[2]
+    for name, line in descriptions().items():
+        assert f"\n  {name} " in listed
+        assert line in " ".join(listed.split())
 
 
 def test_a_network_is_compiled_shown_and_materialised(tmp_path: Path, data: Path) -> None:

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from networks import TOPOLOGIES, network_of
 
-from secateur.criteria import CRITERIA, Evidence, score
+from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import SecateurError
 
 
 @pytest.mark.parametrize("name", TOPOLOGIES)
-@pytest.mark.parametrize("criterion", sorted(CRITERIA))
-def test_every_channel_has_a_finite_score(name: str, criterion: str) -> None:
+@pytest.mark.parametrize("criterion", ["magnitude-l1", "magnitude-l2"])
+def test_every_channel_has_a_finite_score_without_data(name: str, criterion: str) -> None:
     network = network_of(name)
     groups = find_groups(network)
     scores = score(criterion, Evidence(network, groups))

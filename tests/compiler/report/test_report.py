@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import compiled
 import pytest
 
+from secateur.pipeline import CompileResult
 from secateur.report import render, summarise, write_report
 
 
@@ -25,6 +27,14 @@ def test_the_json_says_of_each_rung_what_programs_need(result: object, tmp_path:
     wanted = {"id", "keep", "macs", "params", "file_bytes", "sha256", "precision", "metric", "metric_value", "latency_ms"}
     assert all(wanted | {"latency_source"} <= set(rung) for rung in rungs)
     assert all(len(rung["sha256"]) == 64 for rung in rungs)
+
+
+def test_what_the_criterion_notes_is_told(result: CompileResult, tmp_path: Path) -> None:
+    assert "<h2>Notes</h2>" not in render(summarise(result))
+    noted = replace(result, notes=["criterion lrp: Softmax (attention) has no rule: gradient × input stands in"])
+    write_report(tmp_path, noted)
+    assert json.loads((tmp_path / "report.json").read_text())["notes"] == noted.notes
+    assert noted.notes[0] in render(summarise(noted))
 
 
 def test_the_page_is_whole_and_needs_no_network(result: object) -> None:
