@@ -32,6 +32,7 @@ class BuiltRung:
         data: the model file.
         gate: what the gate found.
         test_value: the metric on the test split, NaN if not read.
+        measured_ms: latency of the file on this machine, NaN if it was not timed.
     """
 
     entry: RungEntry
@@ -40,6 +41,7 @@ class BuiltRung:
     data: bytes
     gate: GateResult
     test_value: float = float("nan")
+    measured_ms: float = float("nan")
 
 
 @dataclass(frozen=True)

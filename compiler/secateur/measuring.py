@@ -7,10 +7,8 @@ a `Timer` times model files, `table_of` makes the table.
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -181,7 +179,7 @@ def fit(sums_ms: Sequence[float], measured_ms: Sequence[float], run_overhead_ms:
     checked = len(x)
     if checked >= 2 and np.ptp(x) > 0.05 * x.max():
         (scale, offset), *_ = np.linalg.lstsq(np.stack([x / y, 1 / y], 1), np.ones(checked), rcond=None)
-        if SCALES[0] <= scale <= SCALES[1] and abs(offset) <= 0.5 * y.min():
+        if SCALES[0] <= scale <= SCALES[1] and abs(offset) <= 0.8 * y.min():
             return Calibration(scale=_short(scale), offset_ms=_short(offset), checked=checked)
     ratio = float(np.median(np.maximum(y - run_overhead_ms, 0.1 * y) / x))
     return Calibration(scale=_short(min(max(ratio, 0.2), 5.0)), offset_ms=_short(run_overhead_ms), checked=checked)
@@ -216,17 +214,6 @@ def _file(network: Network, precision: str) -> bytes:
 
 def _short(value: float) -> float:
     return float(f"{value:.5g}")
-
-
-def tables_folder() -> Path:
-    """Return where tables lie unless told otherwise: ``$XDG_DATA_HOME/secateur/latency``."""
-    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(data) / "secateur" / "latency"
-
-
-def default_path(profile: str, precision: str) -> Path:
-    """Return where the table of a profile and precision lies, as measured on this machine."""
-    return tables_folder() / f"{profile}-{precision}.json"
 
 
 def count_points(tables: Iterable[LatencyTable]) -> int:

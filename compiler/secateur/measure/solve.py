@@ -35,7 +35,9 @@ def all_probes(operators: Iterable[SizedOperator]) -> dict[SizedOperator, Probe]
     return found
 
 
-def solve(probes: Mapping[SizedOperator, Probe], times: Mapping[SizedOperator, Sequence[Times]]) -> dict[SizedOperator, Times]:
+def solve(
+    probes: Mapping[SizedOperator, Probe], times: Mapping[SizedOperator, Sequence[Times]]
+) -> dict[SizedOperator, Times]:
     """Return the time that each operator adds to a network.
 
     The p95 is the p50 times what the longer network's p95 is of its p50: the tail of a run cannot be shared out.

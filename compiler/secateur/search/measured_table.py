@@ -57,12 +57,13 @@ class MeasuredTable:
         for signature in self._surfaces:
             self._families.setdefault(signature.family, []).append(signature)
         self._typical: dict[str, float] = {}
+        self._source: Source = "measured"
         self._cache: dict[tuple[Signature, int, int], Estimate] = {}
 
     @property
     def source(self) -> Source:
-        """Where the latencies come from."""
-        return "measured"
+        """``measured``, unless `assess` found that they rest on the roofline after all."""
+        return self._source
 
     def latency_ms(self, costs: Costs, keep: Keep) -> float:
         """Estimate one inference: the sum of its operators, corrected by what whole networks took."""
@@ -88,6 +89,22 @@ class MeasuredTable:
         rest = [(estimate, cost) for estimate, cost in found if estimate.basis is Basis.SCALED]
         total = sum(estimate.latency_ms for estimate, _ in found)
         return sum(e.latency_ms for e, _ in rest) / total, sorted({str(cost.signature) for _, cost in rest})
+
+    def assess(self, costs: Costs, keep: Keep) -> list[str]:
+        """Find out how much of a network the table knows, and call the plan ``roofline`` if it is too little.
+
+        Returns:
+            A line for the user if anything was not measured.
+        """
+        share, names = self.not_measured(costs, keep)
+        self._source = "measured" if share <= 1 - MEASURED_SHARE else "roofline"
+        if not names:
+            return []
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return [
+            f"latency table for {self.profile.name}: {share:.0%} of the time is estimated by a scaled roofline "
+            f"({'; '.join(names[:3])}{more}), so latencies are called {self._source}"
+        ]
 
     def memory_mb(self, costs: Costs, keep: Keep) -> float:
         """Estimate the peak memory of a fresh worker."""

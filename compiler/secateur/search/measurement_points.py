@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from secateur.ir import Groups, Signature, SizedOperator
+from secateur.ir.signature import Kind
 from secateur.search.cost import Costs
 
 MOST_WIDTHS = 8
-"""Of one axis. Between measured widths is interpolated; kernels' blocks (8 or 16 channels) are all seen up to 64 channels."""
+"""Of one axis; between them is interpolated. Up to 64 channels every block of a kernel (8 or 16 channels) is seen."""
 STANDARD_WIDTHS = (16, 32, 64, 128)
 STANDARD_SIZES = (7, 14, 28, 56)
+_STANDARD_CONVOLUTIONS: tuple[tuple[int, int, Kind], ...] = (
+    (3, 1, "dense"),
+    (3, 2, "dense"),
+    (1, 1, "dense"),
+    (3, 1, "depthwise"),
+    (3, 2, "depthwise"),
+)
 MOST_MACS = 30_000_000
 """Of an operator in the standard set: larger ones scale with their work."""
 
@@ -47,9 +55,8 @@ def standard_operators(grid: int) -> list[SizedOperator]:
     signatures = [Signature("Linear")]
     for size in STANDARD_SIZES:
         plane, half = (size, size), (-(-size // 2),) * 2
-        for kernel, stride, kind in ((3, 1, "dense"), (3, 2, "dense"), (1, 1, "dense"), (3, 1, "depthwise"), (3, 2, "depthwise")):
+        for kernel, stride, groups in _STANDARD_CONVOLUTIONS:
             out = plane if stride == 1 else half
-            groups = "dense" if kind == "dense" else "depthwise"
             signatures.append(Signature("Conv", plane, out, (kernel,) * 2, (stride,) * 2, (), groups, "Relu"))
         signatures += [Signature("Add", plane, plane), Signature("GlobalAveragePool", plane, (1, 1))]
         signatures.append(Signature("MaxPool", plane, half, (2, 2), (2, 2)))

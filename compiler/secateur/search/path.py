@@ -52,14 +52,19 @@ def shrink_path(
             smaller = [k for k in options[group.id] if k < keep[group.id]]
             if not smaller:
                 continue
-            trial = {**keep, group.id: smaller[-1]}
-            latency = latency_ms(trial)
-            saved = path[-1].latency_ms - latency
-            if saved <= 0:
-                continue
-            rate = (loss[group.id][smaller[-1]] - loss[group.id][keep[group.id]]) / saved
-            if best is None or rate < best[0]:
-                best = (rate, group.id, smaller[-1], latency)
+            own = np.inf
+            # Kernels have cliffs: the next width may save nothing, or next to nothing, and the one below it much.
+            for count in reversed(smaller):
+                latency = latency_ms({**keep, group.id: count})
+                saved = path[-1].latency_ms - latency
+                if saved <= 0:
+                    continue
+                rate = (loss[group.id][count] - loss[group.id][keep[group.id]]) / saved
+                if rate >= own:
+                    break
+                own = rate
+                if best is None or rate < best[0]:
+                    best = (rate, group.id, count, latency)
         if best is None:
             return path
         keep = {**keep, best[1]: best[2]}

@@ -73,7 +73,8 @@ def plan_ladder(
         asked = ", ".join(f"{name} ≤ {bound:g}" for name, bound, _ in _bounds(nearest, budget))
         got = ", ".join(f"{name} {value:.4g}" for name, _, value in _bounds(nearest, budget))
         raise InfeasibleError(
-            f"infeasible for {model.profile.name} ({model.precision}, {model.source}): asked for {asked}; the nearest is {got}"
+            f"infeasible for {model.profile.name} ({model.precision}, {model.source}): "
+            f"asked for {asked}; the nearest is {got}"
         )
     original = plans[0]
     below = [plan for plan in fitting if plan.latency_ms < original.latency_ms]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from secateur.ir import Network, Node, Signature
+from secateur.ir.signature import Kind
 from secateur.search.work import Shapes
 
 _ACTIVATIONS = ("Relu", "Clip")
@@ -40,7 +41,7 @@ def signature_of(node: Node, shapes: Shapes, activation: str = "") -> Signature:
     size_in, size_out = shapes.inputs[0][1:], shapes.output[1:]
     if node.op == "Conv":
         per_group, groups = shapes.weights[0][1], node.attrs["groups"]
-        kind = "dense" if groups == 1 else "depthwise" if per_group == 1 else "grouped"
+        kind: Kind = "dense" if groups == 1 else "depthwise" if per_group == 1 else "grouped"
         return Signature(
             "Conv", size_in, size_out, shapes.weights[0][2:], *_window(node), groups=kind, activation=activation
         )
