@@ -278,3 +278,11 @@ def test_wrong_use_is_one_line_and_writes_nothing(tmp_path: Path, changes: dict[
         compile(**{**arguments, **changes})  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_rungs_are_timed_here_if_asked(tmp_path: Path) -> None:
+    settings = CompileSettings(rungs=2, steps=0, verify_latency=True)
+    (made,) = compile_digits([str(compiled.board_file(GATEWAY))], tmp_path, settings).profiles
+    assert all(rung.measured_ms > 0 for rung in made.rungs)
+    for above, below in pairwise(made.rungs):
+        assert below.measured_ms < above.measured_ms

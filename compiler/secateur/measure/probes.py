@@ -54,7 +54,7 @@ def probe_for(operator: SizedOperator) -> Probe | None:
             return None
         if signature.groups == "depthwise" and operator.channels_in != operator.channels_out:
             return None
-        wide = min(operator.channels_in, operator.channels_out) >= NARROW
+        wide = operator.channels_in == operator.channels_out or min(operator.channels_in, operator.channels_out) >= NARROW
         return _chain(operator) if same_size and wide else _fan(operator)
     if operator.channels_in != operator.channels_out or not signature.size_in:
         return None

@@ -9,11 +9,13 @@ import msgspec
 import numpy as np
 import pytest
 from networks import TOPOLOGIES, board, network_of
+from numpy.typing import NDArray
 from tables import table_of
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
-from secateur.ir import Budget, Groups, Network, SizedOperator
+from secateur.ir import Budget, ChannelGroup, Groups, Network, SizedOperator
+from secateur.ir.groups import Keep
 from secateur.search import Costs, MeasuredTable, Roofline, plan_ladder, shrink_path
 from secateur.search.latency_table import Calibration
 from secateur.search.measured_table import Basis
@@ -65,7 +67,7 @@ def test_pruned_networks_do_not_get_slower_for_odd_widths() -> None:
     """
     network, groups, costs = setting("mlp")
     profile = fine(board())
-    known = [o for o in operators_of(costs, groups, BLOCK)]
+    known = operators_of(costs, groups, BLOCK)
     full = [SizedOperator(c.signature, c.channels_in, c.channels_out) for c in costs.of(groups.full())]
     every = {
         SizedOperator(o.signature, a, b)
@@ -84,34 +86,28 @@ def test_pruned_networks_do_not_get_slower_for_odd_widths() -> None:
     assert all(below.latency_ms < above.latency_ms for above, below in pairwise(plans))
 
 
+def one_group(size: int) -> tuple[Groups, dict[str, NDArray[np.float64]]]:
+    """One layer of equally important channels."""
+    group = ChannelGroup("g0", "layer", {("weight:layer", 0): np.arange(size).reshape(size, 1)})
+    return Groups([group]), {"g0": np.ones(size)}
+
+
 def test_33_channels_are_never_chosen_where_40_are_faster() -> None:
-    groups = find_groups(network_of("mlp"))
-    wide = {group.id: np.ones(64) for group in groups.groups[:1]}
-    group = groups.groups[0]
-    (axis, indices), *_ = group.members.items()
-    stretched = type(group)(group.id, group.source, {axis: np.arange(64).reshape(64, 1)})
-    assert len(indices) < 64
-    slow = {33: 1.6, 40: 1.0, 32: 0.8}
+    def latency_ms(keep: Keep) -> float:
+        padded = -(-keep["g0"] // 8) * 8
+        return padded / 40 * (1.0 if keep["g0"] % 8 == 0 else 1.7)
 
-    def latency_ms(keep: dict[str, int]) -> float:
-        width = keep[group.id]
-        return slow.get(width, -(-width // 8) * 8 / 40 * (1.0 if width % 8 == 0 else 1.7))
-
-    path = shrink_path(Groups([stretched]), wide, latency_ms, 1)  # type: ignore[arg-type]
-    widths = [step.keep[group.id] for step in path]
+    assert latency_ms({"g0": 33}) > latency_ms({"g0": 40}) > latency_ms({"g0": 32})
+    widths = [step.keep["g0"] for step in shrink_path(*one_group(64), latency_ms, 1)]
     assert 33 not in widths
-    assert {40, 32} <= set(widths)
-    assert all(width % 8 == 0 for width in widths)
+    assert widths == [64, 56, 48, 40, 32, 24, 16, 8]
 
 
 def test_a_cliff_that_saves_next_to_nothing_is_passed() -> None:
-    """32 and 24 channels take the same block: a greedy step of one width would stop there for good."""
-    group = find_groups(network_of("mlp")).groups[0]
-    (axis, _), *_ = group.members.items()
-    stretched = type(group)(group.id, group.source, {axis: np.arange(32).reshape(32, 1)})
+    """32 and 24 channels take the same block: a greedy step of one width would find nothing to gain there."""
     took = {32: 1.0, 24: 0.9999, 16: 0.5, 8: 0.4999}
-    path = shrink_path(Groups([stretched]), {group.id: np.ones(32)}, lambda keep: took[keep[group.id]], 8)
-    assert [step.keep[group.id] for step in path][:2] == [32, 16]
+    path = shrink_path(*one_group(32), lambda keep: took[keep["g0"]], 8)
+    assert [step.keep["g0"] for step in path][:2] == [32, 16]
 
 
 def test_operators_of_other_sizes_stand_in_and_the_rest_is_a_scaled_roofline_that_says_so() -> None:
