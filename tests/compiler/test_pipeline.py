@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -286,3 +287,15 @@ def test_rungs_are_timed_here_if_asked(tmp_path: Path) -> None:
     assert all(rung.measured_ms > 0 for rung in made.rungs)
     for above, below in pairwise(made.rungs):
         assert below.measured_ms < above.measured_ms
+
+
+def test_a_recut_says_where_the_latencies_of_its_path_come_from(workspace: Path) -> None:
+    assert recut(workspace, BOARD, between(), [], compiled.keys()).entry.latency_source == "roofline"
+    state = json.loads((workspace / "state.json").read_text())
+    assert state["profiles"][BOARD].pop("latency_source") == "roofline"
+    (workspace / "state.json").write_text(json.dumps(state))  # as an earlier version wrote it
+    limit = Constraints(latency_ms=0.9 * between().latency_ms)
+    assert recut(workspace, BOARD, limit, [], compiled.keys()).entry.latency_source == "roofline"
+    state["profiles"][BOARD]["latency_source"] = "measured"
+    (workspace / "state.json").write_text(json.dumps(state))
+    assert recut(workspace, BOARD, limit, [], compiled.keys()).entry.latency_source == "measured"
