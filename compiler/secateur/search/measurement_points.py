@@ -10,7 +10,7 @@ from secateur.search.cost import Costs
 
 MOST_WIDTHS = 8
 """Of one axis; between them is interpolated. Up to 64 channels every block of a kernel (8 or 16 channels) is seen."""
-STANDARD_WIDTHS = (16, 32, 64, 128)
+STANDARD_WIDTHS = (8, 16, 32, 64, 128, 256)
 STANDARD_SIZES = (7, 14, 28, 56)
 _STANDARD_CONVOLUTIONS: tuple[tuple[int, int, Kind], ...] = (
     (3, 1, "dense"),
@@ -60,7 +60,7 @@ def standard_operators(grid: int) -> list[SizedOperator]:
             signatures.append(Signature("Conv", plane, out, (kernel,) * 2, (stride,) * 2, (), groups, "Relu"))
         signatures += [Signature("Add", plane, plane), Signature("GlobalAveragePool", plane, (1, 1))]
         signatures.append(Signature("MaxPool", plane, half, (2, 2), (2, 2)))
-    widths = [-(-width // grid) * grid for width in STANDARD_WIDTHS]
+    widths = sorted({-(-width // grid) * grid for width in STANDARD_WIDTHS})
     return [
         SizedOperator(signature, a, b)
         for signature in signatures

@@ -12,6 +12,7 @@ import pytest
 
 from secateur.cli import build_app
 from secateur.cli.errors import run
+from secateur.cli.measure import _network
 from secateur.search.latency_table import read_table
 
 
@@ -74,3 +75,13 @@ def test_a_table_that_does_not_hold_is_refused_by_compile(tmp_path: Path, capsys
     (line,) = capsys.readouterr().err.splitlines()
     assert "is damaged" in line
     assert "measure again with 'secateur measure'" in line
+
+
+def test_the_network_of_a_bundle_comes_from_the_workspace_beside_it() -> None:
+    compiled.result()
+    out = compiled.folder() / "out"
+    for place in (out / f"digits-{compiled.GATEWAY}.bundle", out / "workspace"):
+        network = _network("", "", place)
+        assert network is not None
+        assert [node.op for node in network.nodes if "weight" in node.attrs] == ["Conv", "Conv", "Conv", "Linear"]
+    assert _network("", "", None) is None
