@@ -15,7 +15,7 @@ from secateur.ir import Groups, InfeasibleError, Network
 from secateur.load import Task
 from secateur.master import Array, Indexes, Master
 from secateur.quantization import measure_ranges, parameters, weight_scales
-from secateur.search import Plan, Roofline
+from secateur.search import Estimator, Plan
 from secateur.twin import fixed_values, run
 from secateur_agent.bundle.manifest import RungEntry, TensorSpec
 from secateur_agent.bundle.recipe import Recipe, encode_recipe
@@ -32,6 +32,7 @@ class BuiltRung:
         data: the model file.
         gate: what the gate found.
         test_value: the metric on the test split, NaN if not read.
+        measured_ms: latency of the file on this machine, NaN if it was not timed.
     """
 
     entry: RungEntry
@@ -40,6 +41,7 @@ class BuiltRung:
     data: bytes
     gate: GateResult
     test_value: float = float("nan")
+    measured_ms: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def build_rung(
         name = next(iter(network.inputs))
         values = fixed_values(network)
         reference = next(iter(run(network, {name: torch.from_numpy(validation[:256])}, values).values())).numpy()
-    ordinary = _ordinary(network, master.calibration) if precision == "int8" else None
+    ordinary = file_of(network, master.calibration, "int8") if precision == "int8" else None
     gate = check_rung(data, reference, validation[:256], precision, ordinary)
     low, high = _input_range(master.calibration[:64])
     entry = RungEntry(
@@ -112,7 +114,7 @@ def build_rung(
         params=plan.params,
         metric_value=round(judge.metric(data, "validation"), 6),
         latency_ms=_short(plan.latency_ms),
-        latency_source="roofline",
+        latency_source=plan.latency_source,
         memory_mb=_short(plan.memory_mb),
         energy_mj=_short(plan.energy_mj),
         golden=golden_check(data, tensor_specs(network)[0], number, low, high, precision),
@@ -137,10 +139,16 @@ def _export(master: Master, network: Network, index: Indexes, precision: str) ->
     return export_int8(network, master.quantized, index, activations, scales, shapes)
 
 
-def _ordinary(network: Network, calibration: Array) -> bytes:
-    """The same rung, quantized by itself: what sharing the base is compared with."""
+def file_of(network: Network, calibration: Array, precision: str) -> bytes:
+    """Return a network by itself as a model file, in the very form of a rung; int8 is quantized on its own weights.
+
+    Args:
+        network: in normal form.
+        calibration: inputs, (samples, …).
+        precision: ``int8`` or ``fp32``.
+    """
     own = Master(network, Groups([]), {}, [], calibration)
-    return _export(own, network, own.index({}), "int8").recipe(own.base("int8"))[1]
+    return _export(own, network, own.index({}), precision).recipe(own.base(precision))[1]
 
 
 def _file_digest(recipe: Recipe) -> bytes:
@@ -164,7 +172,7 @@ def build_ladder(
     master: Master,
     judge: Judge,
     plans: list[Plan],
-    target: Roofline,
+    target: Estimator,
     accuracy_drop: float | None,
     on_rung: Callable[[int], None],
 ) -> Ladder:

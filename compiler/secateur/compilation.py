@@ -27,6 +27,10 @@ class CompileSettings:
         criterion: what ranks channels.
         steps: of tuning; 0 reconstructs and recalibrates only.
         precisions: empty takes each profile's first that can be built.
+        latency_tables: to plan from instead of the roofline, each for one of the profiles.
+        find_tables: whether to look for tables in the user's data folder, too.
+        verify_latency: whether to time the rungs here and drop those that are no faster than a larger one; None does it for
+            the profile of this machine alone.
     """
 
     budget: Budget = Budget()  # noqa: RUF009 - frozen
@@ -35,6 +39,9 @@ class CompileSettings:
     steps: int = 300
     precisions: tuple[str, ...] = ()
     seed: int = 0
+    latency_tables: tuple[Path, ...] = ()
+    find_tables: bool = False
+    verify_latency: bool | None = None
 
 
 @dataclass
@@ -66,8 +73,8 @@ class CompileResult:
     proof_error: float
     tuning_steps: int
     tuned_share: float
-    notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

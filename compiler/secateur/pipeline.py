@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, build_rung, tensor_specs
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.bundle.pack import digest, pack
-from secateur.compilation import PRECISIONS, CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
+from secateur.compilation import CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
@@ -27,11 +28,13 @@ from secateur.master import Master, tune_master, untuned_master
 from secateur.probing import Probe
 from secateur.protection import protect_largest
 from secateur.pruning import cut, sort_groups
-from secateur.search import Costs, Roofline, measured_losses, plan_ladder, price, shrink_path
+from secateur.search import Costs, Estimator, MeasuredTable, Roofline, measured_losses, plan_ladder, price, shrink_path
 from secateur.search.choose import corrections, latency_model, plan_between
 from secateur.search.path import Step
+from secateur.targets import choose_targets, is_this_machine
 from secateur.tuning import SandwichSettings
 from secateur.twin import fixed_values, run
+from secateur.verifying import verify_latency
 from secateur.workspace import (
     ProfileState,
     checked_name,
@@ -45,7 +48,6 @@ from secateur.workspace import (
 from secateur_agent.bundle.manifest import Metric, Recut
 from secateur_agent.bundle.recipe import decode_recipe, encode_recipe
 from secateur_agent.protocol.messages import Constraints, RungMeasurement
-from secateur_profiles import Profile
 from secateur_profiles import load as load_profile
 
 __all__ = ["CompileResult", "CompileSettings", "RecutRung", "compile", "recut"]
@@ -90,7 +92,9 @@ def compile(
     if not profiles:
         raise SecateurError("no device profile: give at least one with --profile ('secateur profiles list' shows them)")
     clock = _Clock()
-    chosen = [_target(load_profile(profile), settings) for profile in profiles]
+    notes: list[str] = []
+    known = [load_profile(profile) for profile in profiles]
+    chosen = choose_targets(known, settings.precisions, settings.latency_tables, settings.find_tables, notes)
     loaded = load_task(task) if isinstance(task, str) else task
     progress("load", 0, 1)
     network = _load(model, loaded)
@@ -109,6 +113,7 @@ def compile(
     network = ordered
     scores = {key: -np.sort(-value) for key, value in scores.items()}
     costs = Costs(network, groups)
+    notes += [note for target in chosen if isinstance(target, MeasuredTable) for note in target.assess(costs, groups.full())]
     # One path for all profiles: so their rungs coincide where budgets allow, and are tuned once.
     common = partial(_share_of_full, chosen, costs, groups.full())
     probe = Probe(network, groups, loaded.inputs("calibration"))
@@ -139,6 +144,8 @@ def compile(
         key = target.profile.name
         tick = partial(_offset_progress, progress, done, total)
         ladders[key] = build_ladder(master, judge, plans[key], target, settings.budget.accuracy_drop, tick)
+        if is_this_machine(target.profile) if settings.verify_latency is None else settings.verify_latency:
+            ladders[key] = verify_latency(ladders[key], target.precision, target.profile.runtime.threads, key)
         done += len(plans[key])
     clock.lap("build")
     result = CompileResult(
@@ -151,7 +158,7 @@ def compile(
         proof_error=proof_error,
         tuning_steps=settings.steps,
         tuned_share=tuned_share,
-        notes=evidence.notes,
+        notes=[*notes, *evidence.notes],
     )
     states = {}
     try:
@@ -179,7 +186,7 @@ def _check_writable(out: Path) -> None:
         raise SecateurError(f"{out}: cannot be written: {place} is not a folder that you may write to")
 
 
-def _share_of_full(targets: Sequence[Roofline], costs: Costs, full: Keep, keep: Keep) -> float:
+def _share_of_full(targets: Sequence[Estimator], costs: Costs, full: Keep, keep: Keep) -> float:
     """Latency as a share of the full network's, the mean of all targets."""
     return sum(t.latency_ms(costs, keep) / t.latency_ms(costs, full) for t in targets) / len(targets)
 
@@ -197,17 +204,6 @@ class _Clock:
         now = time.perf_counter()
         self.laps[name] = round(now - self._last, 2)
         self._last = now
-
-
-def _target(profile: Profile, settings: CompileSettings) -> Roofline:
-    """The profile with the precision to plan for: the first wanted that can be built."""
-    wanted = settings.precisions or tuple(profile.precisions)
-    for precision in wanted:
-        if precision in PRECISIONS and precision in profile.precisions:
-            return Roofline(profile, precision)
-    raise SecateurError(
-        f"profile {profile.name}: none of {', '.join(wanted)} can be built; it takes {', '.join(profile.precisions)}"
-    )
 
 
 def _load(model: str | torch.nn.Module, task: Task) -> Network:
@@ -246,7 +242,7 @@ def _pack(
     name: str,
     master: Master,
     judge: Judge,
-    target: Roofline,
+    target: Estimator,
     ladder: Ladder,
     path: list[Step],
     keys: Keys,
@@ -268,6 +264,7 @@ def _pack(
         bases={precision: digest(ladder.base)},
         next_number=len(ladder.rungs) + len(ladder.dropped),
         device=profile,
+        latency_source=target.source,
     )
     return ProfileResult(profile.name, folder, ladder.rungs, ladder.dropped, size), state
 
@@ -324,6 +321,7 @@ def recut(
         path = steps_of(mine)
         device = corrections(path, costs, model, mine.rungs, measurements)
         plan = plan_between(path, costs, model, latency, constraints, mine.rungs, device)
+        plan = replace(plan, latency_source=mine.latency_source)
         parent = decode_recipe(read_file(workspace, mine.parents[chosen]))
         rung = build_rung(master, judge, plan, mine.next_number, chosen, mine.bases[chosen], parent)
         if rung.gate.reason:

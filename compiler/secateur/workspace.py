@@ -23,6 +23,7 @@ from secateur.load import Task
 from secateur.load.task import SPLITS, task_object
 from secateur.master import Master
 from secateur.search import Step
+from secateur.search.estimator import Source
 from secateur.tuning import Statistics
 from secateur_profiles import Profile
 
@@ -48,6 +49,7 @@ class ProfileState(msgspec.Struct):
         bases: precision → digest of the base file.
         next_number: of the next rung; never reused.
         device: the profile itself: its file may be elsewhere, or changed, when a rung is cut.
+        latency_source: what the path's latencies come from.
     """
 
     bundle: str
@@ -57,6 +59,7 @@ class ProfileState(msgspec.Struct):
     bases: dict[str, str]
     next_number: int
     device: Profile
+    latency_source: Source = "roofline"
 
 
 class State(msgspec.Struct):

@@ -95,6 +95,19 @@ _ALL = (
         "≤", 0.001, "ratio", "supervisor",
     ),
     Figure(
+        "latency-vs-plan",
+        "Largest difference from 1 of planned ÷ measured latency over the rungs of a ladder that was planned from a latency "
+        "table of this machine. Measured: the rungs' files with the worker's session options, one thread, in turns; of each "
+        "of 25 rounds the fastest run, of these the median.",
+        "≤", 0.15, "ratio", "latency_vs_plan",
+    ),
+    Figure(
+        "half-macs-time",
+        "Measured latency of the network on the planner's path that has nearest to half of the multiply-accumulates ÷ that "
+        "of the full network; the path is planned from a latency table of this machine.",
+        "≤", 0.6, "ratio", "latency_vs_plan",
+    ),
+    Figure(
         "untuned-vs-torch-pruning",
         "Accuracy of a trained network at half its work, with 200 unlabelled images and not one gradient step, minus that "
         "of Torch-Pruning with its batch norms recalibrated on the same images, on the same test images.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -278,3 +279,23 @@ def test_wrong_use_is_one_line_and_writes_nothing(tmp_path: Path, changes: dict[
         compile(**{**arguments, **changes})  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_rungs_are_timed_here_if_asked(tmp_path: Path) -> None:
+    settings = CompileSettings(rungs=2, steps=0, verify_latency=True)
+    (made,) = compile_digits([str(compiled.board_file(GATEWAY))], tmp_path, settings).profiles
+    assert all(rung.measured_ms > 0 for rung in made.rungs)
+    for above, below in pairwise(made.rungs):
+        assert below.measured_ms < above.measured_ms
+
+
+def test_a_recut_says_where_the_latencies_of_its_path_come_from(workspace: Path) -> None:
+    assert recut(workspace, BOARD, between(), [], compiled.keys()).entry.latency_source == "roofline"
+    state = json.loads((workspace / "state.json").read_text())
+    assert state["profiles"][BOARD].pop("latency_source") == "roofline"
+    (workspace / "state.json").write_text(json.dumps(state))  # as an earlier version wrote it
+    limit = Constraints(latency_ms=0.9 * between().latency_ms)
+    assert recut(workspace, BOARD, limit, [], compiled.keys()).entry.latency_source == "roofline"
+    state["profiles"][BOARD]["latency_source"] = "measured"
+    (workspace / "state.json").write_text(json.dumps(state))
+    assert recut(workspace, BOARD, limit, [], compiled.keys()).entry.latency_source == "measured"

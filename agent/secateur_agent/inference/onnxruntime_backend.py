@@ -71,15 +71,25 @@ def choose_providers(preferred: Sequence[str], available: Sequence[str]) -> tupl
     return chosen, ""
 
 
-def _session(load: LoadRung, providers: list[str]) -> Any:
+def session_options(precision: str, threads: int) -> Any:
+    """Return the session options of a worker; whoever times rungs elsewhere takes the same.
+
+    Args:
+        precision: of the rung.
+        threads: inside an operator.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
-    options.intra_op_num_threads = load.threads
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    if load.precision == "int8" and platform.machine().lower() in ("x86_64", "amd64"):
+    if precision == "int8" and platform.machine().lower() in ("x86_64", "amd64"):
         # U8S8 products saturate in 16 bits on an x86 without VNNI; this asks for the exact kernels.
         options.add_session_config_entry("session.x64quantprecision", "1")
-    return onnxruntime.InferenceSession(load.path, options, providers=providers)
+    return options
+
+
+def _session(load: LoadRung, providers: list[str]) -> Any:
+    return onnxruntime.InferenceSession(load.path, session_options(load.precision, load.threads), providers=providers)
 
 
 def _check(what: str, specs: Sequence[TensorSpec], arguments: Sequence[Any]) -> None:

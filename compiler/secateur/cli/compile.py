@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,6 +68,23 @@ def compile_(
         list[str] | None,
         typer.Option("--precision", metavar="NAME", help="int8 or fp32. Default: the profile's first.", show_default=False),
     ] = None,
+    latency_table: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--latency-table",
+            metavar="FILE",
+            help="Plan from these measured latencies (see 'measure') instead of the roofline; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    verify_latency: Annotated[
+        bool | None,
+        typer.Option(
+            "--verify-latency/--no-verify-latency",
+            help="Time the rungs here; drop those no faster than a larger one. Default: for linux-x86-64 alone.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(help="Of torch on this machine.", min=1)] = 1,
     keys: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the signing keys; created if missing.", show_default=False)
@@ -83,6 +101,9 @@ def compile_(
     and x_test in the model's own layout and optional integer labels y_train and y_test. Without labels a rung is measured
     by its agreement with the original.
 
+    Latencies are planned from a table that 'measure' made, if one is given or lies in the data folder for this machine, else
+    from the profile's roofline; the output says which.
+
     \b
     Example:
       secateur compile net.onnx --task data.npz --profile raspberry-pi-4b --budget latency=20ms -o build
@@ -97,7 +118,14 @@ def compile_(
 
     torch.set_num_threads(threads)
     settings = CompileSettings(
-        budget=parse_budget(budget or []), rungs=rungs, criterion=criterion, steps=steps, precisions=tuple(precision or ())
+        budget=parse_budget(budget or []),
+        rungs=rungs,
+        criterion=criterion,
+        steps=steps,
+        precisions=tuple(precision or ()),
+        latency_tables=tuple(latency_table or ()),
+        find_tables=True,
+        verify_latency=verify_latency,
     )
     chosen = name or Path(model.split(":")[-1]).name.removesuffix(".onnx").replace("_", "-")
     folder = keys or default_folder()
@@ -108,6 +136,8 @@ def compile_(
     if as_json:
         print_json(summarise(result))
         return
+    for note in result.notes:
+        print(note)
     for made in result.profiles:
         rows = [
             (
@@ -115,6 +145,7 @@ def compile_(
                 f"{rung.entry.metric_value:.3f}",
                 f"{rung.test_value:.3f}",
                 f"{rung.entry.latency_ms:.3g} ms ({rung.entry.latency_source})",
+                f"{rung.measured_ms:.3g} ms" if math.isfinite(rung.measured_ms) else "",
                 f"{rung.entry.macs / 1e6:.3g} M",
                 size(rung.entry.file_bytes),
                 size(len(rung.recipe_file)),
@@ -122,7 +153,7 @@ def compile_(
             for rung in made.rungs
         ]
         print(f"\n{made.bundle}  {size(made.bundle_bytes)}")
-        columns = ("rung", f"{result.metric_name} (validation)", "(test)", "latency", "MACs", "file", "recipe")
+        columns = ("rung", f"{result.metric_name} (validation)", "(test)", "latency", "timed here", "MACs", "file", "recipe")
         print_table(columns, rows, "no rung")
         for rung, reason in made.dropped.items():
             print(f"{rung} is not shipped: {reason}")

@@ -1,6 +1,18 @@
 """Runs rungs in the real runtime, and decides which may be shipped."""
 
 from secateur.evaluation.gate import GateResult, check_rung, golden_check
+from secateur.evaluation.machine import describe_machine, runtime_version
 from secateur.evaluation.runtime import Session, snr_db
+from secateur.evaluation.timing import Timing, time_interleaved
 
-__all__ = ["GateResult", "Session", "check_rung", "golden_check", "snr_db"]
+__all__ = [
+    "GateResult",
+    "Session",
+    "Timing",
+    "check_rung",
+    "describe_machine",
+    "golden_check",
+    "runtime_version",
+    "snr_db",
+    "time_interleaved",
+]

@@ -9,6 +9,7 @@ from secateur.ir.errors import InfeasibleError, SecateurError, UnsupportedModelE
 from secateur.ir.groups import ChannelGroup, Groups
 from secateur.ir.network import Network, Node, Table
 from secateur.ir.quantized import ActivationParameters, QuantizedWeight
+from secateur.ir.signature import Signature, SizedOperator
 
 __all__ = [
     "ActivationParameters",
@@ -21,6 +22,8 @@ __all__ = [
     "Node",
     "QuantizedWeight",
     "SecateurError",
+    "Signature",
+    "SizedOperator",
     "Table",
     "UnsupportedModelError",
     "parse_budget",

@@ -9,7 +9,10 @@ import msgspec
 
 
 class RungReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One rung. ``metric_value`` is on validation, ``test_value`` on the test split, which is read once."""
+    """One rung. ``metric_value`` is on validation, ``test_value`` on the test split, which is read once.
+
+    ``latency_ms`` is planned; ``measured_ms`` is what the file took on the machine that compiled it, if it was timed.
+    """
 
     id: str
     keep: dict[str, int]
@@ -24,6 +27,7 @@ class RungReport(msgspec.Struct, frozen=True, kw_only=True):
     test_value: float
     latency_ms: float
     latency_source: str
+    measured_ms: float | None
     memory_mb: float
     energy_mj: float
     snr_db: float | None
@@ -91,6 +95,7 @@ def summarise(result: Any) -> Report:
                 test_value=round(rung.test_value, 6),
                 latency_ms=rung.entry.latency_ms,
                 latency_source=rung.entry.latency_source,
+                measured_ms=float(f"{rung.measured_ms:.5g}") if math.isfinite(rung.measured_ms) else None,
                 memory_mb=rung.entry.memory_mb,
                 energy_mj=rung.entry.energy_mj,
                 snr_db=_finite(rung.gate.snr_db),

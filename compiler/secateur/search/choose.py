@@ -10,9 +10,9 @@ import numpy as np
 
 from secateur.ir import InfeasibleError
 from secateur.search.cost import Costs
+from secateur.search.estimator import Estimator
 from secateur.search.path import Step
 from secateur.search.planner import Plan, plan_rung
-from secateur.search.roofline import Roofline
 
 SAFETY = 0.93
 """A rung is planned to this share of a bound: measurements scatter."""
@@ -63,7 +63,7 @@ class Corrections:
 
 
 def corrections(
-    path: Sequence[Step], costs: Costs, model: Roofline, existing: Mapping[str, float], measurements: Sequence[Measured]
+    path: Sequence[Step], costs: Costs, model: Estimator, existing: Mapping[str, float], measurements: Sequence[Measured]
 ) -> Corrections:
     """Return how this device's memory and energy differ from the plan; the agent's governor corrects in the same way.
 
@@ -110,7 +110,7 @@ def latency_model(planned: Mapping[str, float], measurements: Sequence[Measured]
 def plan_between(
     path: Sequence[Step],
     costs: Costs,
-    model: Roofline,
+    model: Estimator,
     latency: Callable[[float], float],
     limits: Limits,
     existing: Mapping[str, float],

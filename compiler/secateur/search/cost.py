@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secateur.ir import Groups, Network, Node
+from secateur.ir import Groups, Network, Node, Signature
 from secateur.ir.groups import Keep
+from secateur.search.signatures import fused_activations, signature_of
 from secateur.search.work import WORK, Shapes
 
 FUSED = ("Affine", "Relu", "Clip", "Flatten")
@@ -16,13 +17,14 @@ FUSED = ("Affine", "Relu", "Clip", "Flatten")
 
 @dataclass(frozen=True)
 class Cost:
-    """One operator: multiply-accumulates, elements of weights, elements read and written, and its widths."""
+    """One operator: multiply-accumulates, elements of weights, elements read and written, its widths, and what it is."""
 
     macs: int
     weight_elements: int
     activation_elements: int
     channels_in: int
     channels_out: int
+    signature: Signature
 
 
 class Costs:
@@ -32,6 +34,7 @@ class Costs:
         self.network = network
         self._groups = groups
         self._nodes = [node for node in network.nodes if node.op not in FUSED]
+        self._activations = fused_activations(network)
         self._cache: dict[tuple[object, ...], Cost] = {}
         self._touching: dict[str, list[str]] = {}
         for group in groups.groups:
@@ -72,7 +75,8 @@ class Costs:
         axis = -1 if node.op == "Linear" else 0
         macs = WORK[node.op](node, Shapes(ins, out, weights)) if node.op in WORK else 0
         elements = int(sum(np.prod(shape, dtype=np.int64) for shape in weights))
-        return Cost(macs, elements, activations, ins[0][axis], out[axis])
+        signature = signature_of(node, Shapes(ins, out, weights), self._activations.get(node.output, ""))
+        return Cost(macs, elements, activations, ins[0][axis], out[axis], signature)
 
     def _weight_shape(self, name: str, keep: Keep) -> tuple[int, ...]:
         full = self.network.weights[name].shape

@@ -15,6 +15,10 @@ from secateur.ir.groups import Keep
 from secateur.search.sensitivity import Losses
 
 
+LEAST_GAIN = 0.5
+"""Kernels have cliffs: a width that saves less than this share of what an even slope would is passed over."""
+
+
 @dataclass(frozen=True)
 class Step:
     """A point of the path: keep-counts and their latency."""
@@ -47,11 +51,13 @@ def shrink_path(
     path = [Step(dict(keep), latency_ms(keep))]
     while (best := _cheapest(keep, options, losses, latency_ms)) is not None:
         group, count = best
-        # What is gained may lie several steps ahead; every point on the way is a point of the path.
-        for smaller in sorted((k for k in options[group] if count <= k < keep[group]), reverse=True):
+        # What is gained may lie several steps ahead; points on the way belong to the path, but for those above a cliff.
+        start, begin_ms, end_ms = keep[group], latency_ms(keep), latency_ms({**keep, group: count})
+        for smaller in sorted((k for k in options[group] if count <= k < start), reverse=True):
             keep = {**keep, group: smaller}
             latency = latency_ms(keep)
-            if latency < path[-1].latency_ms:
+            even_ms = (begin_ms - end_ms) * (start - smaller) / (start - count)
+            if latency < path[-1].latency_ms and (smaller == count or begin_ms - latency >= LEAST_GAIN * even_ms):
                 path.append(Step(dict(keep), latency))
     return path
 

@@ -10,8 +10,8 @@ import numpy as np
 from secateur.ir import Budget, InfeasibleError
 from secateur.ir.groups import Keep
 from secateur.search.cost import Costs
+from secateur.search.estimator import Estimator, Source
 from secateur.search.path import Step
-from secateur.search.roofline import Roofline
 
 SMALLEST_SHARE_OF_LATENCY = 0.25
 """Unless a budget asks for less, the smallest rung takes this share of the full network's time."""
@@ -28,9 +28,10 @@ class Plan:
     size_kb: float
     macs: int
     params: int
+    latency_source: Source = "roofline"
 
 
-def plan_rung(step: Step, costs: Costs, model: Roofline) -> Plan:
+def plan_rung(step: Step, costs: Costs, model: Estimator) -> Plan:
     """Return the estimates for one point of a path."""
     return Plan(
         keep=step.keep,
@@ -40,13 +41,14 @@ def plan_rung(step: Step, costs: Costs, model: Roofline) -> Plan:
         size_kb=model.size_kb(costs, step.keep),
         macs=costs.macs(step.keep),
         params=costs.params(step.keep),
+        latency_source=model.source,
     )
 
 
 def plan_ladder(
     path: list[Step],
     costs: Costs,
-    model: Roofline,
+    model: Estimator,
     budget: Budget,
     rungs: int,
     spacing: Callable[[Keep], float] | None = None,
@@ -71,7 +73,8 @@ def plan_ladder(
         asked = ", ".join(f"{name} ≤ {bound:g}" for name, bound, _ in _bounds(nearest, budget))
         got = ", ".join(f"{name} {value:.4g}" for name, _, value in _bounds(nearest, budget))
         raise InfeasibleError(
-            f"infeasible for {model.profile.name} ({model.precision}, roofline): asked for {asked}; the nearest is {got}"
+            f"infeasible for {model.profile.name} ({model.precision}, {model.source}): "
+            f"asked for {asked}; the nearest is {got}"
         )
     original = plans[0]
     below = [plan for plan in fitting if plan.latency_ms < original.latency_ms]

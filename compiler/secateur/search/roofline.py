@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from secateur.ir.groups import Keep
 from secateur.search.cost import Cost, Costs
+from secateur.search.estimator import Source
 from secateur_profiles import Profile
-
-SOURCE = "roofline"
 
 
 @dataclass(frozen=True)
@@ -21,6 +20,11 @@ class Roofline:
 
     profile: Profile
     precision: str
+
+    @property
+    def source(self) -> Source:
+        """Where the latencies come from."""
+        return "roofline"
 
     @property
     def bytes_per_element(self) -> int:

@@ -9,7 +9,7 @@ from networks import MAKERS, samples
 from onnx import numpy_helper
 from rungs import MadeRung, master_of, rung_of, twin_outputs
 
-from secateur.assembly import _ordinary, tensor_specs
+from secateur.assembly import file_of, tensor_specs
 from secateur.evaluation import Session, check_rung, golden_check, snr_db
 from secateur_agent.bundle.golden import golden_error, golden_inputs
 
@@ -28,7 +28,7 @@ def corrupted(rung: MadeRung) -> bytes:
 def test_a_corrupted_rung_is_refused_and_the_right_one_is_not(precision: str) -> None:
     master = master_of("resnet-b")
     rung = rung_of(master, 0.5, precision)
-    ordinary = _ordinary(rung.network, master.calibration) if precision == "int8" else None
+    ordinary = file_of(rung.network, master.calibration, "int8") if precision == "int8" else None
     reference = twin_outputs(rung.network, X)
     assert check_rung(rung.data, reference, X, precision, ordinary).reason == ""
     reason = check_rung(corrupted(rung), reference, X, precision, ordinary).reason

@@ -11,7 +11,7 @@ from networks import MAKERS, TOPOLOGIES, samples
 from onnx import TensorProto, numpy_helper
 from rungs import master_of, rung_of, twin_outputs
 
-from secateur.assembly import _ordinary
+from secateur.assembly import file_of
 from secateur.evaluation import Session, check_rung
 
 
@@ -43,7 +43,7 @@ def test_sharing_costs_at_most_three_decibels(name: str, share: float) -> None:
     master = master_of(name)
     rung = rung_of(master, share, "int8")
     x = samples(MAKERS[name][1], 128, seed=5)
-    gate = check_rung(rung.data, twin_outputs(rung.network, x), x, "int8", _ordinary(rung.network, master.calibration))
+    gate = check_rung(rung.data, twin_outputs(rung.network, x), x, "int8", file_of(rung.network, master.calibration, "int8"))
     assert gate.reason == ""
     assert gate.snr_db > gate.ordinary_snr_db - 3
     assert gate.snr_db > 15
