@@ -40,8 +40,13 @@ class Costs:
                 del axis
 
     def of(self, keep: Keep) -> list[Cost]:
-        """Return the cost of each operator that the runtime executes, batch 1."""
-        return [self._node(index, node, keep) for index, node in enumerate(self._nodes)]
+        """Return the cost of each operator that the runtime executes, batch 1; those of dropped blocks are not among them."""
+        gone = self._groups.gone(keep)
+        return [self._node(index, node, keep) for index, node in enumerate(self._nodes) if node.output not in gone]
+
+    def nodes(self, keep: Keep) -> int:
+        """Return the number of nodes of the network in normal form."""
+        return len(self.network.nodes) - len(self._groups.gone(keep))
 
     def macs(self, keep: Keep) -> int:
         """Return the multiply-accumulates of one inference."""
@@ -49,7 +54,9 @@ class Costs:
 
     def params(self, keep: Keep) -> int:
         """Return the number of shared weights and private values."""
-        tables = sum(2 * self._width(f"table:{n}", 0, t.scale.size, keep) for n, t in self.network.tables.items())
+        gone = self._groups.gone(keep)
+        used = {n.attrs["table"] for n in self.network.nodes if n.op == "Affine" and n.output not in gone}
+        tables = sum(2 * self._width(f"table:{n}", 0, self.network.tables[n].scale.size, keep) for n in used)
         return sum(cost.weight_elements for cost in self.of(keep)) + tables
 
     def peak_activation_elements(self, keep: Keep) -> int:
