@@ -27,6 +27,8 @@ class CompileSettings:
         criterion: what ranks channels.
         steps: of tuning; 0 only recalibrates.
         precisions: empty takes each profile's first that can be built.
+        drop_blocks: rungs may do without residual branches, besides having fewer channels.
+        block_criterion: what ranks blocks.
     """
 
     budget: Budget = Budget()  # noqa: RUF009 - frozen
@@ -35,6 +37,8 @@ class CompileSettings:
     steps: int = 300
     precisions: tuple[str, ...] = ()
     seed: int = 0
+    drop_blocks: bool = False
+    block_criterion: str = "block-influence"
 
 
 @dataclass

@@ -18,6 +18,7 @@ from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.bundle.pack import digest, pack
 from secateur.compilation import PRECISIONS, CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
 from secateur.criteria import Evidence, score
+from secateur.dropping import block_losses
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
 from secateur.ir import InfeasibleError, Network, SecateurError
@@ -31,10 +32,12 @@ from secateur.search.path import Step
 from secateur.tuning import SandwichSettings
 from secateur.twin import fixed_values, run
 from secateur.workspace import (
+    Parent,
     ProfileState,
     checked_name,
     load_workspace,
     locked,
+    parent_for,
     read_file,
     save_workspace,
     steps_of,
@@ -98,7 +101,8 @@ def compile(
     progress("prove", 0, 1)
     proof_error = prove(network, groups, cut, random_keeps(groups, 2))
     clock.lap("prove")
-    evidence = Evidence(network, groups, loaded.inputs("calibration"), loaded.targets("calibration"), loaded.loss)
+    calibration = loaded.inputs("calibration")
+    evidence = Evidence(network, groups, calibration, loaded.targets("calibration"), loaded.loss)
     scores = score(settings.criterion, evidence)
     ordered = sort_groups(network, groups, scores)
     proof_error = max(proof_error, prove_sorted(network, ordered))
@@ -107,7 +111,9 @@ def compile(
     costs = Costs(network, groups)
     # One path for all profiles: so their rungs coincide where budgets allow, and are tuned once.
     common = partial(_share_of_full, chosen, costs, groups.full())
-    path = shrink_path(groups, scores, common, math.lcm(*(target.profile.grid.channels for target in chosen)))
+    blocks = block_losses(network, groups, settings.block_criterion, calibration) if settings.drop_blocks else {}
+    grid = math.lcm(*(target.profile.grid.channels for target in chosen))
+    path = shrink_path(groups, scores, common, grid, block_loss=blocks)
     paths, plans = {}, {}
     for target in chosen:
         key = target.profile.name
@@ -151,7 +157,7 @@ def compile(
             packed, states[key] = _pack(out, name, master, judge, target, ladders[key], paths[key], keys)
             result.profiles.append(packed)
         for key, state in states.items():
-            _write_parents(out / "workspace", key, state, ladders[key].rungs)
+            _write_parents(out / "workspace", state, ladders[key].rungs)
         save_workspace(out / "workspace", name, master, judge, states)
     except OSError as error:
         raise SecateurError(f"{out}: cannot be written: {error.strerror or error}") from None
@@ -255,7 +261,7 @@ def _pack(
         bundle=bundle.manifest_sha256,
         path=[(step.keep, step.latency_ms) for step in path],
         rungs={rung.entry.id: rung.entry.latency_ms for rung in ladder.rungs},
-        parents={precision: f"{profile.name}-{precision}.recipe"},
+        parents=_parents(ladder.rungs, master, profile.name),
         bases={precision: digest(ladder.base)},
         next_number=len(ladder.rungs) + len(ladder.dropped),
         device=profile,
@@ -263,11 +269,23 @@ def _pack(
     return ProfileResult(profile.name, folder, ladder.rungs, ladder.dropped, size), state
 
 
-def _write_parents(folder: Path, profile: str, state: ProfileState, rungs: list[BuiltRung]) -> None:
-    """Keep the recipe whose program later rungs share."""
+def _parents(rungs: list[BuiltRung], master: Master, profile: str) -> list[Parent]:
+    """The rungs that carry a program: the first of each set of dropped blocks."""
+    found: list[Parent] = []
+    for rung in rungs:
+        if not rung.inherits:
+            entry, dropped = rung.entry, list(master.groups.dropped(rung.entry.keep))
+            name = entry.id if dropped else entry.precision
+            found.append(Parent(entry.precision, dropped, entry.keep, f"{profile}-{name}.recipe"))
+    return found
+
+
+def _write_parents(folder: Path, state: ProfileState, rungs: list[BuiltRung]) -> None:
+    """Keep the recipes whose program later rungs share."""
     folder.mkdir(parents=True, exist_ok=True)
-    for file in state.parents.values():
-        (folder / file).write_bytes(encode_recipe(rungs[0].recipe))
+    carriers = [rung for rung in rungs if not rung.inherits]
+    for parent, rung in zip(state.parents, carriers):
+        (folder / parent.file).write_bytes(encode_recipe(rung.recipe))
 
 
 def recut(
@@ -314,12 +332,18 @@ def recut(
         latency = latency_model(mine.rungs, measurements)
         path = steps_of(mine)
         device = corrections(path, costs, model, mine.rungs, measurements)
-        plan = plan_between(path, costs, model, latency, constraints, mine.rungs, device)
-        parent = decode_recipe(read_file(workspace, mine.parents[chosen]))
+        # The online key may sign only what shares a program of the bundle.
+        sharing = [step for step in path if parent_for(mine, master.groups, chosen, step.keep)]
+        if not sharing:
+            raise InfeasibleError(f"re-cut for {profile}: no width shares the program of a {chosen} rung; compile again")
+        plan = plan_between(sharing, costs, model, latency, constraints, mine.rungs, device)
+        program = parent_for(mine, master.groups, chosen, plan.keep)
+        assert program is not None, "the plan is one of those that share a program"
+        parent = decode_recipe(read_file(workspace, program.file))
         rung = build_rung(master, judge, plan, mine.next_number, chosen, mine.bases[chosen], parent)
         if rung.gate.reason:
             raise InfeasibleError(f"re-cut for {profile}: {rung.gate.reason}")
-        if rung.entry.recipe == digest(encode_recipe(rung.recipe)):
+        if not rung.inherits:
             raise SecateurError(f"re-cut for {profile}: the rung's program is not that of the bundle; compile again")
         envelope = signer.seal("recut", Recut(bundle=mine.bundle, rung=rung.entry))
         mine.next_number += 1

@@ -18,7 +18,8 @@ from safetensors.numpy import load_file, save_file
 
 from secateur.assembly import Judge
 from secateur.graph import find_groups
-from secateur.ir import Network, Node, SecateurError, Table
+from secateur.ir import Groups, Network, Node, SecateurError, Table
+from secateur.ir.groups import Keep
 from secateur.load import Task
 from secateur.load.task import SPLITS, task_object
 from secateur.master import Master
@@ -37,6 +38,22 @@ class StoredNode(msgspec.Struct):
     source: str
 
 
+class Parent(msgspec.Struct):
+    """A recipe in the bundle whose program later rungs share.
+
+    Attributes:
+        precision: of its rung.
+        dropped: ids of the blocks that its rung does without; rungs with others have another program.
+        keep: its rung's keep-counts; no rung may have longer private vectors than its parent.
+        file: its name in the workspace.
+    """
+
+    precision: str
+    dropped: list[str]
+    keep: dict[str, int]
+    file: str
+
+
 class ProfileState(msgspec.Struct):
     """What belongs to one device profile.
 
@@ -44,7 +61,7 @@ class ProfileState(msgspec.Struct):
         bundle: digest of the bundle's manifest.json.
         path: keep-counts and planned latency from the full network down.
         rungs: rung id → planned latency.
-        parents: precision → name of the file in the workspace of the recipe whose program rungs share.
+        parents: the recipes whose program rungs share: one for each precision and set of dropped blocks of the bundle.
         bases: precision → digest of the base file.
         next_number: of the next rung; never reused.
         device: the profile itself: its file may be elsewhere, or changed, when a rung is cut.
@@ -53,7 +70,7 @@ class ProfileState(msgspec.Struct):
     bundle: str
     path: list[tuple[dict[str, int], float]]
     rungs: dict[str, float]
-    parents: dict[str, str]
+    parents: list[Parent]
     bases: dict[str, str]
     next_number: int
     device: Profile
@@ -198,6 +215,22 @@ def _tuples(attrs: dict[str, Any]) -> dict[str, Any]:
 def steps_of(profile: ProfileState) -> list[Step]:
     """Return the stored path of a profile."""
     return [Step(keep, latency_ms) for keep, latency_ms in profile.path]
+
+
+def parent_for(profile: ProfileState, groups: Groups, precision: str, keep: Keep) -> Parent | None:
+    """Return whose program a rung of these keep-counts shares; None if it would need a program of its own.
+
+    Args:
+        profile: with the parents that its bundle has.
+        groups: of the network.
+        precision: of the rung.
+        keep: of the rung.
+    """
+    for parent in profile.parents:
+        same = parent.precision == precision and tuple(parent.dropped) == groups.dropped(keep)
+        if same and all(parent.keep.get(key, count) >= count for key, count in keep.items()):
+            return parent
+    return None
 
 
 @contextmanager

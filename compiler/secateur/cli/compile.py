@@ -56,6 +56,12 @@ def compile_(
         list[str] | None,
         typer.Option("--precision", metavar="NAME", help="int8 or fp32. Default: the profile's first.", show_default=False),
     ] = None,
+    drop_blocks: Annotated[
+        bool, typer.Option("--drop-blocks", help="Rungs may do without whole residual branches, too.")
+    ] = False,
+    block_criterion: Annotated[
+        str, typer.Option(metavar="NAME", help="What ranks blocks: block-influence, recoverability.")
+    ] = "block-influence",
     threads: Annotated[int, typer.Option(help="Of torch on this machine.", min=1)] = 1,
     keys: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the signing keys; created if missing.", show_default=False)
@@ -86,7 +92,13 @@ def compile_(
 
     torch.set_num_threads(threads)
     settings = CompileSettings(
-        budget=parse_budget(budget or []), rungs=rungs, criterion=criterion, steps=steps, precisions=tuple(precision or ())
+        budget=parse_budget(budget or []),
+        rungs=rungs,
+        criterion=criterion,
+        steps=steps,
+        precisions=tuple(precision or ()),
+        drop_blocks=drop_blocks,
+        block_criterion=block_criterion,
     )
     chosen = name or Path(model.split(":")[-1]).name.removesuffix(".onnx").replace("_", "-")
     folder = keys or default_folder()

@@ -119,7 +119,7 @@ def random_keeps(groups: Groups, count: int, seed: int = 0) -> list[dict[str, in
 
 
 def _run_masked(network: Network, groups: Groups, keep: Keep, feeds: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Run the full network; where a weight reads a tensor, channels that are cut are zero; so is what a dropped block adds."""
+    """Run the full network; channels that are cut are zero where a weight reads them, as is what a dropped block adds."""
     readers = {node.inputs[0] for node in network.nodes if "weight" in node.attrs}
     silenced = _branches(network, groups, keep)
     seen: dict[str, Tensor] = {}

@@ -40,7 +40,7 @@ class Costs:
                 del axis
 
     def of(self, keep: Keep) -> list[Cost]:
-        """Return the cost of each operator that the runtime executes, batch 1; those of dropped blocks are not among them."""
+        """Return the cost of each operator that the runtime executes, batch 1; it executes none of dropped blocks."""
         gone = self._groups.gone(keep)
         return [self._node(index, node, keep) for index, node in enumerate(self._nodes) if node.output not in gone]
 

@@ -1,4 +1,4 @@
-"""From the full network to the smallest, one step of one group at a time: the cheapest loss of importance per time saved.
+"""From the full network to the smallest, one step of one group or block at a time: the cheapest loss per time saved.
 
 Every point of the path is nested in the one before, so that any choice of points is a ladder.
 """
@@ -29,6 +29,7 @@ def shrink_path(
     latency_ms: Callable[[Keep], float],
     grid: int,
     smallest_share: float = 0.125,
+    block_loss: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> list[Step]:
     """Walk from the full network to the smallest.
 
@@ -38,28 +39,30 @@ def shrink_path(
         latency_ms: the latency of given keep-counts.
         grid: keep-counts are multiples of this, or the full size.
         smallest_share: of each group's channels at least this share is kept, and at least one grid step.
+        block_loss: block id → loss of keeping 0 and 1 of it, on the scale of the groups'; other blocks are never dropped.
 
     Returns:
         The path, from the full network on; latency falls strictly.
     """
-    options = {g.id: _options(g.size, grid, smallest_share) for g in groups.groups}
-    loss = {g.id: _loss(scores[g.id], _makers(g.members)) for g in groups.groups}
+    droppable = dict(block_loss or {})
+    options = {g.id: _options(g.size, grid, smallest_share) for g in groups.groups} | {key: [0, 1] for key in droppable}
+    loss = {g.id: _loss(scores[g.id], _makers(g.members)) for g in groups.groups} | droppable
     keep = groups.full()
     path = [Step(dict(keep), latency_ms(keep))]
     while True:
         best: tuple[float, str, int, float] | None = None
-        for group in groups.groups:
-            smaller = [k for k in options[group.id] if k < keep[group.id]]
+        for key, counts in options.items():
+            smaller = [k for k in counts if k < keep[key]]
             if not smaller:
                 continue
-            trial = {**keep, group.id: smaller[-1]}
+            trial = {**keep, key: smaller[-1]}
             latency = latency_ms(trial)
             saved = path[-1].latency_ms - latency
             if saved <= 0:
                 continue
-            rate = (loss[group.id][smaller[-1]] - loss[group.id][keep[group.id]]) / saved
+            rate = (loss[key][smaller[-1]] - loss[key][keep[key]]) / saved
             if best is None or rate < best[0]:
-                best = (rate, group.id, smaller[-1], latency)
+                best = (rate, key, smaller[-1], latency)
         if best is None:
             return path
         keep = {**keep, best[1]: best[2]}

@@ -66,7 +66,8 @@ class Mixture:
 
     Attributes:
         larger: number of the next larger tuned network; ``of_larger``: table → which of its channels this one has.
-        smaller: number of the next smaller one, or None; ``in_smaller``: table → where its channels lie in this one.
+        smaller: number of the next smaller one, or None; ``in_smaller``: table → where its channels lie in this one, but for
+            tables of blocks that it lacks.
         share: how far this one is on the way from the larger (0) to the smaller (1).
     """
 
@@ -79,7 +80,7 @@ class Mixture:
     def mix(self, table: str, larger: Tensor, smaller: Tensor | None) -> Tensor:
         """Return the larger network's values for this one's channels, drawn towards the smaller's where it has them."""
         values = larger.index_select(0, torch.from_numpy(self.of_larger[table]))
-        if smaller is None:
+        if smaller is None or table not in self.in_smaller:
             return values
         place = torch.from_numpy(self.in_smaller[table])
         return values.index_add(0, place, self.share * (smaller - values.index_select(0, place)))
@@ -151,7 +152,7 @@ class _Borrowing(_Private):
 
     def private(self, table: str) -> tuple[Tensor, Tensor]:
         """Return the gain and the offset of each channel of a table."""
-        gains, offsets = zip(*(lender.private(table) for lender in self._lenders))
+        gains, offsets = zip(*(lender.private(table) for lender in self._lenders if table in lender.gain))
         mix = self._mixture.mix
         return mix(table, *_pair(gains)), mix(table, *_pair(offsets))
 
