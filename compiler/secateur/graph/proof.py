@@ -56,8 +56,11 @@ def prove(
             for name, shape in network.inputs.items()
         }
         masked = _run_masked(network, groups, keep, feeds)
-        small = cut(network, groups, keep)
-        _check_consistent(small)
+        try:
+            small = cut(network, groups, keep)
+        except KeyError as missing:
+            raise ProofError(f"proof: the cut network has no {missing}, which one of its nodes reads") from None
+        _check_reads(small)
         try:
             tensors = run(small, feeds, fixed_values(small, torch.float64), wanted=small.shapes)
         except RuntimeError as failure:
@@ -70,6 +73,7 @@ def prove(
             if not error <= TOLERANCE:
                 raise ProofError(f"proof: tensor {name} differs from the masked network by {error:.1e} (relative)")
             worst = max(worst, error)
+        _check_nothing_is_idle(network, small)
     return worst
 
 
@@ -148,17 +152,24 @@ def _branches(network: Network, groups: Groups, keep: Keep) -> set[str]:
     return {name for block in blocks for name in producers[block.add].inputs if name in block.nodes}
 
 
-def _check_consistent(small: Network) -> None:
-    """Every node of a cut network reads what an earlier one writes, and nothing is kept that no node uses."""
+def _check_reads(small: Network) -> None:
+    """Every node of a cut network reads what an earlier one writes."""
     known = set(small.inputs)
     for node in small.nodes:
         for name in node.inputs:
             if name not in known:
                 raise ProofError(f"proof: the cut network's {node.op} ({node.source}) reads {name}, which is not computed")
         known.add(node.output)
-    lost = [name for name in small.outputs if name not in known]
-    if lost or known != set(small.shapes):
-        raise ProofError(f"proof: the cut network's tensors are not its shapes': {sorted(known ^ set(small.shapes))[:3]}")
+    if known != set(small.shapes) or not known.issuperset(small.outputs):
+        raise ProofError("proof: the cut network's tensors are not those that it has shapes of")
+
+
+def _check_nothing_is_idle(full: Network, small: Network) -> None:
+    """What a node of the full network reads, and the cut one still computes, is read there too."""
+    before, after = ({name for node in network.nodes for name in node.inputs} for network in (full, small))
+    for name in small.shapes:
+        if name in before and name not in after:
+            raise ProofError(f"proof: the cut network computes {name}, which nothing reads any more")
 
 
 def _select(value: Tensor, groups: Groups, name: str, keep: Keep) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from networks import TOPOLOGIES, board, network_of
 
@@ -50,3 +51,23 @@ def test_groups_narrower_than_the_grid_are_halved() -> None:
     groups = find_groups(network)
     path = shrink_path(groups, score("magnitude-l2", Evidence(network, groups)), lambda keep: float(sum(keep.values())), 32)
     assert {step.keep["g0"] for step in path} == {24, 12}
+
+
+def test_blocks_are_dropped_only_if_they_have_a_loss_and_the_cheapest_goes_first() -> None:
+    network = network_of("preactivation")
+    groups = find_groups(network)
+    costs = Costs(network, groups)
+    latency, scores = partial(Roofline(board(), "int8").latency_ms, costs), score("magnitude-l2", Evidence(network, groups))
+    whole = shrink_path(groups, scores, latency, 4)
+    assert all(groups.dropped(step.keep) == () for step in whole)
+    loss = {"b0": np.array([3.0, 0.0]), "b1": np.array([1e-6, 0.0])}
+    path = shrink_path(groups, scores, latency, 4, block_loss=loss)
+    assert groups.dropped(path[1].keep) == ("b1",)
+    assert groups.dropped(path[-1].keep) == ("b0", "b1")
+    assert next(i for i, step in enumerate(path) if "b0" in groups.dropped(step.keep)) > 3
+    for before, after in pairwise(path):
+        assert after.latency_ms < before.latency_ms
+        assert all(after.keep[key] <= count for key, count in before.keep.items())
+    # What was inside a dropped block saves nothing any more, so that no step is spent on it.
+    inner = next(group.id for group in groups.groups if group.source == "blocks.1.conv1")
+    assert {step.keep[inner] for step in path} == {8}
