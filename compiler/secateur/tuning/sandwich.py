@@ -113,6 +113,7 @@ class _Private(nn.Module):
             gain, offset = (table.scale, table.shift) if name in self.plain else (target.deviation, target.mean)
             self.gain[name] = nn.Parameter(torch.tensor(gain, dtype=torch.float32))
             self.offset[name] = nn.Parameter(torch.tensor(offset, dtype=torch.float32))
+        self._sign = {name: torch.where(gain < 0, -1.0, 1.0) for name, gain in self.gain.items()}
 
     def weight(self, name: str) -> Tensor:
         value: Tensor = self._shared[name]
@@ -133,10 +134,10 @@ class _Private(nn.Module):
         return self.gain[table], self.offset[table]
 
     def keep_signs(self) -> None:
-        """Gains stay non-negative, so that no sign of a weight depends on the rung."""
+        """Gains keep the sign that they began with, so that no sign of a weight depends on the rung."""
         with torch.no_grad():
-            for gain in self.gain.values():
-                gain.clamp_(min=0.0)
+            for name, gain in self.gain.items():
+                gain.copy_((gain * self._sign[name]).clamp_min(0.0) * self._sign[name])
 
 
 class _Borrowing(_Private):
