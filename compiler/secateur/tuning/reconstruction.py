@@ -8,6 +8,8 @@ what is missing from the full network's stream there: so the next branch makes u
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,9 +25,13 @@ _FLOOR = 1e-12
 
 
 class _Regression:
-    """Least squares per channel of ``target ≈ scale · x + shift``, over the batches seen so far; scales are not negative."""
+    """Least squares per channel of ``target ≈ scale · x + shift``, over the batches seen so far.
 
-    def __init__(self, fallback: Table) -> None:
+    Scales behind a weight are not negative: the signs are in the weight, which all rungs share.
+    """
+
+    def __init__(self, fallback: Table, signed: bool) -> None:
+        self._least = -math.inf if signed else 0.0
         self._fallback = torch.tensor(fallback.scale, dtype=torch.float64)
         self._sums = torch.zeros((4, len(fallback.scale)), dtype=torch.float64)
         self._count = 0
@@ -40,7 +46,7 @@ class _Regression:
         """Return scale and shift, float64 (channels,); a channel that does not vary keeps its scale."""
         mean, wanted, square, product = self._sums / self._count
         variance = square - mean**2
-        slope = ((product - mean * wanted) / variance.clamp_min(_FLOOR)).clamp_min(0.0)
+        slope = ((product - mean * wanted) / variance.clamp_min(_FLOOR)).clamp_min(self._least)
         scale = torch.where(variance > _FLOOR, slope, self._fallback)
         return scale, wanted - scale * mean
 
@@ -51,7 +57,13 @@ class _Repairing:
     def __init__(self, network: Network, fixed: set[str]) -> None:
         self._own = fixed_values(network)
         self._fixed = fixed
-        self.regressions = {name: _Regression(table) for name, table in network.tables.items() if name not in fixed}
+        behind = {node.output for node in network.nodes if "weight" in node.attrs}
+        nodes = {node.attrs["table"]: node for node in network.nodes if node.op == "Affine"}
+        self.regressions = {
+            name: _Regression(network.tables[name], node.inputs[0] not in behind)
+            for name, node in nodes.items()
+            if name not in fixed
+        }
         self._sum_of = _sums(network)
         self.full: dict[str, Tensor] = {}
         self.live: dict[str, Tensor] = {}
