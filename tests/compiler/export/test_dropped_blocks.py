@@ -12,6 +12,7 @@ from rungs import master_of, rung_of, twin_outputs
 
 from secateur.assembly import _ordinary
 from secateur.evaluation import Session, check_rung
+from secateur.quantization import measure_ranges, parameters
 from secateur_agent.bundle.materialise import materialise_bytes
 from secateur_agent.bundle.recipe import decode_recipe, encode_recipe, inherit
 
@@ -64,6 +65,13 @@ def test_it_has_a_program_of_its_own_which_rungs_with_the_same_blocks_share(prec
     shipped = decode_recipe(encode_recipe(child))
     assert shipped.literals == b""
     assert materialise_bytes(inherit(shipped, parent.recipe), master.base(precision), "rung") == rung.data
+
+
+def test_no_activation_of_the_block_has_parameters() -> None:
+    master = master_of("mobilenet")
+    rung = rung_of(master, 1.0, "int8", ("b0",))
+    found = parameters(rung.network, measure_ranges(rung.network, master.calibration))
+    assert set(found) == set(rung.network.shapes) == set(master.network.shapes) - set(master.groups.blocks[0].nodes)
 
 
 def test_any_batch_size_runs() -> None:
