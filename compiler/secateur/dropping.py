@@ -20,6 +20,9 @@ Array = NDArray[np.float32]
 SAMPLES = 256
 """Repair takes no more calibration samples: it fits two values per channel."""
 
+SAMPLES_TO_SCORE = 64
+"""For the order of blocks fewer will do: each block is dropped and repaired in turn."""
+
 LARGEST_SHARE = 0.999
 """What is lost with a block counts as no more than this share, so that its loss is finite."""
 
@@ -41,8 +44,8 @@ def cut_statistics(groups: Groups, keep: Keep, statistics: Mapping[str, Statisti
 def repaired(network: Network, groups: Groups, keep: Keep, statistics: Mapping[str, Statistics], inputs: Array) -> Network:
     """Cut a network and repair its private tables.
 
-    It is recalibrated, and from there fitted to the full network's residual streams; the nearer of the two at the output is
-    taken: where a channel is hardly correlated with its original, least squares makes it weak, and recalibration does not.
+    Once it is recalibrated, once fitted to the full network's residual streams; what is nearer at the output is taken:
+    where a channel is hardly correlated with its original, least squares makes it weak, and recalibration does not.
 
     Args:
         network: the full network.
@@ -53,10 +56,10 @@ def repaired(network: Network, groups: Groups, keep: Keep, statistics: Mapping[s
     """
     inputs = inputs[:SAMPLES]
     small = cut(network, groups, keep)
-    small = small.with_values(tables=recalibrate(small, cut_statistics(groups, keep, statistics), inputs))
+    calibrated = small.with_values(tables=recalibrate(small, cut_statistics(groups, keep, statistics), inputs))
     fitted = small.with_values(tables=repair(small, network, groups, keep, inputs))
     original = _outputs(network, inputs)
-    return min(small, fitted, key=lambda candidate: float(((_outputs(candidate, inputs) - original) ** 2).sum()))
+    return min(calibrated, fitted, key=lambda candidate: float(((_outputs(candidate, inputs) - original) ** 2).sum()))
 
 
 def block_losses(network: Network, groups: Groups, criterion: str, inputs: Array) -> dict[str, NDArray[np.float64]]:
@@ -71,7 +74,7 @@ def block_losses(network: Network, groups: Groups, criterion: str, inputs: Array
     Raises:
         SecateurError: if there is no such criterion.
     """
-    inputs = inputs[:SAMPLES]
+    inputs = inputs[:SAMPLES_TO_SCORE]
     statistics = measure_statistics(network, inputs)
 
     def without(block: str) -> Network:

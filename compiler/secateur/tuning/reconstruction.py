@@ -38,9 +38,10 @@ class _Regression:
 
     def add(self, x: Tensor, target: Tensor, axis: int) -> None:
         """Add a batch; both tensors have the channels on ``axis``."""
-        a, b = (each.transpose(0, axis).reshape(each.shape[axis], -1).double() for each in (x, target))
-        self._sums += torch.stack([a.sum(1), b.sum(1), (a * a).sum(1), (a * b).sum(1)])
-        self._count += a.shape[1]
+        others = [each for each in range(x.ndim) if each != axis]
+        parts = (x, target, x * x, x * target)
+        self._sums += torch.stack([part.sum(others, dtype=torch.float64) for part in parts])
+        self._count += x.numel() // x.shape[axis]
 
     def fit(self) -> tuple[Tensor, Tensor]:
         """Return scale and shift, float64 (channels,); a channel that does not vary keeps its scale."""
@@ -106,10 +107,11 @@ def repair(
         inputs: calibration inputs, (samples, …); no labels needed.
 
     Returns:
-        Table → new private values. That of the network's output stays.
+        Table → new private values. That of the network's output stays, and so do those that nothing has changed before.
     """
-    affine = [node for node in network.nodes if node.op == "Affine"]
-    fitted = _Repairing(network, {node.attrs["table"] for node in affine if node.output in network.outputs})
+    changed = _changed(network, reference)
+    affine = [node for node in network.nodes if node.op == "Affine" and node.output in changed - set(network.outputs)]
+    fitted = _Repairing(network, set(network.tables) - {node.attrs["table"] for node in affine})
     sums = _sums(network)
     wanted = {node.output for node in affine} | {sums[node.output][0] for node in affine if node.output in sums}
     operands = {other for _, other in sums.values()}
@@ -132,6 +134,22 @@ def repair(
         n: Table(scale.numpy().astype(np.float32), shift.numpy().astype(np.float32)) for n, (scale, shift) in found.items()
     }
     return {**network.tables, **tables}
+
+
+def _changed(network: Network, reference: Network) -> set[str]:
+    """The tensors of a cut network that are not just the full one's: a node, or something before it, is another."""
+    before = reference.producers()
+    found: set[str] = set()
+    for node in network.nodes:
+        same = node.inputs == before[node.output].inputs and not found.intersection(node.inputs)
+        same &= network.shapes[node.output] == reference.shapes[node.output]
+        same &= all(network.weights[name].shape == reference.weights[name].shape for name in node.weights)
+        if same and node.op == "Affine":
+            mine, full = network.tables[node.attrs["table"]], reference.tables[node.attrs["table"]]
+            same = np.array_equal(mine.scale, full.scale) and np.array_equal(mine.shift, full.shift)
+        if not same:
+            found.add(node.output)
+    return found
 
 
 def _select(value: Tensor, groups: Groups, name: str, keep: Keep) -> Tensor:
