@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, build_rung, tensor_specs
+from secateur.assembly import Judge, Ladder, build_ladder, build_rung, tensor_specs
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.bundle.pack import digest, pack
 from secateur.compilation import PRECISIONS, CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
@@ -25,6 +25,7 @@ from secateur.ir import InfeasibleError, Network, SecateurError
 from secateur.ir.groups import Keep
 from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master
+from secateur.programs import parent_for, parents_of, write_parents
 from secateur.pruning import cut, sort_groups
 from secateur.search import Costs, Roofline, plan_ladder, price, shrink_path
 from secateur.search.choose import corrections, latency_model, plan_between
@@ -32,19 +33,17 @@ from secateur.search.path import Step
 from secateur.tuning import SandwichSettings
 from secateur.twin import fixed_values, run
 from secateur.workspace import (
-    Parent,
     ProfileState,
     checked_name,
     load_workspace,
     locked,
-    parent_for,
     read_file,
     save_workspace,
     steps_of,
     write_state,
 )
 from secateur_agent.bundle.manifest import Metric, Recut
-from secateur_agent.bundle.recipe import decode_recipe, encode_recipe
+from secateur_agent.bundle.recipe import decode_recipe
 from secateur_agent.protocol.messages import Constraints, RungMeasurement
 from secateur_profiles import Profile
 from secateur_profiles import load as load_profile
@@ -157,7 +156,7 @@ def compile(
             packed, states[key] = _pack(out, name, master, judge, target, ladders[key], paths[key], keys)
             result.profiles.append(packed)
         for key, state in states.items():
-            _write_parents(out / "workspace", state, ladders[key].rungs)
+            write_parents(out / "workspace", state.parents, ladders[key].rungs)
         save_workspace(out / "workspace", name, master, judge, states)
     except OSError as error:
         raise SecateurError(f"{out}: cannot be written: {error.strerror or error}") from None
@@ -261,31 +260,12 @@ def _pack(
         bundle=bundle.manifest_sha256,
         path=[(step.keep, step.latency_ms) for step in path],
         rungs={rung.entry.id: rung.entry.latency_ms for rung in ladder.rungs},
-        parents=_parents(ladder.rungs, master, profile.name),
+        parents=parents_of(ladder.rungs, master.groups, profile.name),
         bases={precision: digest(ladder.base)},
         next_number=len(ladder.rungs) + len(ladder.dropped),
         device=profile,
     )
     return ProfileResult(profile.name, folder, ladder.rungs, ladder.dropped, size), state
-
-
-def _parents(rungs: list[BuiltRung], master: Master, profile: str) -> list[Parent]:
-    """The rungs that carry a program: the first of each set of dropped blocks."""
-    found: list[Parent] = []
-    for rung in rungs:
-        if not rung.inherits:
-            entry, dropped = rung.entry, list(master.groups.dropped(rung.entry.keep))
-            name = entry.id if dropped else entry.precision
-            found.append(Parent(entry.precision, dropped, entry.keep, f"{profile}-{name}.recipe"))
-    return found
-
-
-def _write_parents(folder: Path, state: ProfileState, rungs: list[BuiltRung]) -> None:
-    """Keep the recipes whose program later rungs share."""
-    folder.mkdir(parents=True, exist_ok=True)
-    carriers = [rung for rung in rungs if not rung.inherits]
-    for parent, rung in zip(state.parents, carriers):
-        (folder / parent.file).write_bytes(encode_recipe(rung.recipe))
 
 
 def recut(
@@ -333,11 +313,11 @@ def recut(
         path = steps_of(mine)
         device = corrections(path, costs, model, mine.rungs, measurements)
         # The online key may sign only what shares a program of the bundle.
-        sharing = [step for step in path if parent_for(mine, master.groups, chosen, step.keep)]
+        sharing = [step for step in path if parent_for(mine.parents, master.groups, chosen, step.keep)]
         if not sharing:
             raise InfeasibleError(f"re-cut for {profile}: no width shares the program of a {chosen} rung; compile again")
         plan = plan_between(sharing, costs, model, latency, constraints, mine.rungs, device)
-        program = parent_for(mine, master.groups, chosen, plan.keep)
+        program = parent_for(mine.parents, master.groups, chosen, plan.keep)
         assert program is not None, "the plan is one of those that share a program"
         parent = decode_recipe(read_file(workspace, program.file))
         rung = build_rung(master, judge, plan, mine.next_number, chosen, mine.bases[chosen], parent)

@@ -18,11 +18,11 @@ from safetensors.numpy import load_file, save_file
 
 from secateur.assembly import Judge
 from secateur.graph import find_groups
-from secateur.ir import Groups, Network, Node, SecateurError, Table
-from secateur.ir.groups import Keep
+from secateur.ir import Network, Node, SecateurError, Table
 from secateur.load import Task
 from secateur.load.task import SPLITS, task_object
 from secateur.master import Master
+from secateur.programs import Parent
 from secateur.search import Step
 from secateur.tuning import Statistics
 from secateur_profiles import Profile
@@ -36,22 +36,6 @@ class StoredNode(msgspec.Struct):
     output: str
     attrs: dict[str, Any]
     source: str
-
-
-class Parent(msgspec.Struct):
-    """A recipe in the bundle whose program later rungs share.
-
-    Attributes:
-        precision: of its rung.
-        dropped: ids of the blocks that its rung does without; rungs with others have another program.
-        keep: its rung's keep-counts; no rung may have longer private vectors than its parent.
-        file: its name in the workspace.
-    """
-
-    precision: str
-    dropped: list[str]
-    keep: dict[str, int]
-    file: str
 
 
 class ProfileState(msgspec.Struct):
@@ -215,22 +199,6 @@ def _tuples(attrs: dict[str, Any]) -> dict[str, Any]:
 def steps_of(profile: ProfileState) -> list[Step]:
     """Return the stored path of a profile."""
     return [Step(keep, latency_ms) for keep, latency_ms in profile.path]
-
-
-def parent_for(profile: ProfileState, groups: Groups, precision: str, keep: Keep) -> Parent | None:
-    """Return whose program a rung of these keep-counts shares; None if it would need a program of its own.
-
-    Args:
-        profile: with the parents that its bundle has.
-        groups: of the network.
-        precision: of the rung.
-        keep: of the rung.
-    """
-    for parent in profile.parents:
-        same = parent.precision == precision and tuple(parent.dropped) == groups.dropped(keep)
-        if same and all(parent.keep.get(key, count) >= count for key, count in keep.items()):
-            return parent
-    return None
 
 
 @contextmanager

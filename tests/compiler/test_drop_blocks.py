@@ -20,8 +20,9 @@ from secateur.evaluation import Session
 from secateur.ir import Budget, InfeasibleError, SecateurError
 from secateur.load import ArrayTask, Task
 from secateur.pipeline import CompileResult, CompileSettings, compile, recut
+from secateur.programs import parent_for
 from secateur.report import summarise
-from secateur.workspace import load_workspace, parent_for, read_state
+from secateur.workspace import load_workspace, read_state
 from secateur_agent.bundle.base import read_base
 from secateur_agent.bundle.golden import golden_error, golden_inputs
 from secateur_agent.bundle.manifest import BundleError, open_recut
@@ -124,13 +125,13 @@ def test_parents_are_those_rungs_and_cover_what_may_be_cut(made: CompileResult, 
     assert len(mine.parents) == len(carriers)
     for parent, rung in zip(mine.parents, carriers):
         assert (workspace / parent.file).read_bytes() == encode_recipe(rung.recipe) == rung.recipe_file
-        found = parent_for(mine, master.groups, rung.entry.precision, rung.entry.keep)
+        found = parent_for(mine.parents, master.groups, rung.entry.precision, rung.entry.keep)
         assert found == parent
-        assert parent_for(mine, master.groups, "fp16", rung.entry.keep) is None
+        assert parent_for(mine.parents, master.groups, "fp16", rung.entry.keep) is None
         wider = {**rung.entry.keep, "g0": rung.entry.keep["g0"] + 1}
-        assert parent_for(mine, master.groups, rung.entry.precision, wider) is None
+        assert parent_for(mine.parents, master.groups, rung.entry.precision, wider) is None
     unused = {**master.groups.full(), "b0": 0}
-    assert parent_for(mine, master.groups, carriers[0].entry.precision, unused) is None
+    assert parent_for(mine.parents, master.groups, carriers[0].entry.precision, unused) is None
 
 
 def test_a_rung_is_cut_between_two_that_drop_the_same_blocks(made: CompileResult, tmp_path: Path) -> None:
