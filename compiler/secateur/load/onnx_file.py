@@ -95,7 +95,7 @@ def _opset(model: onnx.ModelProto, what: str) -> int:
 
 def _array(tensor: onnx.TensorProto, what: str) -> np.ndarray:
     try:
-        return numpy_helper.to_array(tensor)
+        return np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:  # the checker passes tensors whose data do not fit their shape
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UnsupportedModelError(f"{what}: weight {tensor.name} is damaged: {first}") from None
