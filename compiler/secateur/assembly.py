@@ -33,6 +33,7 @@ class BuiltRung:
         gate: what the gate found.
         test_value: the metric on the test split, NaN if not read.
         measured_ms: latency of the file on this machine, NaN if it was not timed.
+        inherits: whether it is shipped with the program of another recipe, and not with its own.
     """
 
     entry: RungEntry
@@ -42,6 +43,7 @@ class BuiltRung:
     gate: GateResult
     test_value: float = float("nan")
     measured_ms: float = float("nan")
+    inherits: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def build_rung(
         energy_mj=_short(plan.energy_mj),
         golden=golden_check(data, tensor_specs(network)[0], number, low, high, precision),
     )
-    return BuiltRung(entry, recipe, recipe_file, data, gate)
+    return BuiltRung(entry, recipe, recipe_file, data, gate, inherits=child is not None)
 
 
 def _input_range(inputs: Array) -> tuple[float, float]:
@@ -190,13 +192,15 @@ def build_ladder(
         InfeasibleError: if no rung below the original may be shipped.
     """
     base = encode_base(master.base(target.precision))
-    parent = None
+    # Rungs with the same blocks share a program: the first of them carries it.
+    parents: dict[tuple[str, ...], Recipe] = {}
     built: list[BuiltRung] = []
     dropped: dict[str, str] = {}
     original = judge.task.metric(judge.original["validation"], "validation", judge.original["validation"])
     for number, plan in enumerate(plans):
         on_rung(number)
-        rung = build_rung(master, judge, plan, number, target.precision, digest(base), parent)
+        dropped_blocks = master.groups.dropped(plan.keep)
+        rung = build_rung(master, judge, plan, number, target.precision, digest(base), parents.get(dropped_blocks))
         drop = (original - rung.entry.metric_value) * 100
         reason = rung.gate.reason
         if not reason and number and accuracy_drop is not None and drop > accuracy_drop:
@@ -206,7 +210,7 @@ def build_ladder(
         else:
             rung.test_value = judge.metric(rung.data, "test")
             built.append(rung)
-            parent = parent or rung.recipe
+            parents.setdefault(dropped_blocks, rung.recipe)
     if not built or (len(plans) > 1 and len(built) < 2):
         nearest = "; ".join(f"{rung}: {reason}" for rung, reason in dropped.items())
         raise InfeasibleError(f"infeasible for {target.profile.name}: no smaller rung may be shipped ({nearest})")

@@ -31,6 +31,8 @@ class CompileSettings:
         find_tables: whether to look for tables in the user's data folder, too.
         verify_latency: whether to time the rungs here and drop those that are no faster than a larger one; None does it for
             the profile of this machine alone.
+        drop_blocks: rungs may do without residual branches, besides having fewer channels.
+        block_criterion: what ranks blocks.
     """
 
     budget: Budget = Budget()  # noqa: RUF009 - frozen
@@ -42,6 +44,8 @@ class CompileSettings:
     latency_tables: tuple[Path, ...] = ()
     find_tables: bool = False
     verify_latency: bool | None = None
+    drop_blocks: bool = False
+    block_criterion: str = "block-influence"
 
 
 @dataclass

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from secateur.dropping import cut_statistics, repaired
 from secateur.ir import Groups, Network, QuantizedWeight, Table
 from secateur.ir.groups import Keep
 from secateur.load import Task
@@ -78,12 +79,14 @@ class Master:
         small = cut(self.network, self.groups, keep)
         if dict(keep) == self.goals[0][0] and not self.tuned:
             return small
+        if self.groups.dropped(keep) and not self.tuned:
+            return repaired(self.network, self.groups, keep, self.goals[0][1], self.calibration)
         mixture = mixture_for(self.groups, self.network, [k for k, _ in self.goals], keep)
         larger = self.goals[mixture.larger][1]
         smaller = None if mixture.smaller is None else self.goals[mixture.smaller][1]
         tables = {}
-        for name, goal in larger.items():
-            other = smaller[name] if smaller is not None else None
+        for name in small.tables:
+            goal, other = larger[name], smaller.get(name) if smaller is not None else None
             gain = _mixed(mixture, name, goal.deviation, other.deviation if other else None)
             tables[name] = Table(gain, _mixed(mixture, name, goal.mean, other.mean if other else None))
         return small.with_values(tables=fold_statistics(small, tables, self.calibration))
@@ -95,9 +98,12 @@ class Master:
 
 
 def _indexes(network: Network, groups: Groups, keep: Keep) -> Indexes:
+    gone = groups.gone(keep)
+    used = {name for node in network.nodes if node.output not in gone for name in node.weights}
     return {
         name: tuple(groups.kept((f"weight:{name}", axis), size, keep) for axis, size in enumerate(weight.shape))
         for name, weight in network.weights.items()
+        if name in used
     }
 
 
@@ -114,13 +120,14 @@ def mixture_for(groups: Groups, network: Network, tuned: Sequence[Keep], keep: K
     larger = min((i for i in size if _covers(tuned[i], keep)), key=lambda i: size[i])
     inside = [i for i in size if _covers(keep, tuned[i])]
     smaller = max(inside, key=lambda i: size[i]) if inside and dict(tuned[larger]) != dict(keep) else None
-    widths = {name: table.scale.size for name, table in network.tables.items()}
+    widths = _widths(network, groups, keep)
+    inner = {} if smaller is None else {n: w for n, w in _widths(network, groups, tuned[smaller]).items() if n in widths}
     span = size[larger] - size[smaller] if smaller is not None else 0
     return Mixture(
         larger=larger,
         of_larger={n: _positions(groups, n, width, tuned[larger], keep) for n, width in widths.items()},
         smaller=smaller,
-        in_smaller={} if smaller is None else {n: _positions(groups, n, w, keep, tuned[smaller]) for n, w in widths.items()},
+        in_smaller={} if smaller is None else {n: _positions(groups, n, w, keep, tuned[smaller]) for n, w in inner.items()},
         share=(size[larger] - sum(keep.values())) / span if span else 0.0,
     )
 
@@ -131,7 +138,14 @@ def _mixed(mixture: Mixture, table: str, larger: Array64, smaller: Array64 | Non
 
 
 def _covers(larger: Keep, smaller: Keep) -> bool:
-    return all(larger[group] >= count for group, count in smaller.items())
+    return all(larger.get(key, 1) >= smaller.get(key, 1) for key in {**larger, **smaller})
+
+
+def _widths(network: Network, groups: Groups, keep: Keep) -> dict[str, int]:
+    """Table → channels in the full network, of the tables that are left."""
+    gone = groups.gone(keep)
+    tables = [node.attrs["table"] for node in network.nodes if node.op == "Affine" and node.output not in gone]
+    return {name: network.tables[name].scale.size for name in tables}
 
 
 def _positions(groups: Groups, table: str, size: int, larger: Keep, smaller: Keep) -> NDArray[np.int64]:
@@ -142,19 +156,30 @@ def _positions(groups: Groups, table: str, size: int, larger: Keep, smaller: Kee
 
 def subnetwork_of(network: Network, groups: Groups, keep: Keep, statistics: Mapping[str, Statistics]) -> Subnetwork:
     """Return what is cut from a sorted network at these keep-counts, as tuning sees it."""
-    goals = {
-        name: Statistics(*(v[groups.kept((f"table:{name}", 0), len(v), keep)] for v in (goal.mean, goal.deviation)))
-        for name, goal in statistics.items()
-    }
+    goals = cut_statistics(groups, keep, statistics)
     tables = {name: groups.kept((f"table:{name}", 0), t.scale.size, keep) for name, t in network.tables.items()}
     return Subnetwork(cut(network, groups, keep), _indexes(network, groups, keep), tables, goals)
 
 
-def _between(keeps: list[dict[str, int]], path: list[dict[str, int]], costs: Costs) -> list[dict[str, int]]:
-    """Choose points of the path between neighbouring rungs: about one for each `BETWEEN_RATIO` of work."""
+def _rung(
+    network: Network, groups: Groups, keep: Keep, statistics: Mapping[str, Statistics], calibration: Array
+) -> Subnetwork:
+    """A subnetwork that begins at the full one's statistics, or without some blocks at those of the repaired network."""
+    made = subnetwork_of(network, groups, keep, statistics)
+    if groups.dropped(keep):
+        made.targets = measure_statistics(repaired(network, groups, keep, statistics, calibration), calibration)
+    return made
+
+
+def _between(keeps: list[dict[str, int]], path: list[dict[str, int]], costs: Costs, groups: Groups) -> list[dict[str, int]]:
+    """Choose points of the path between neighbouring rungs: about one for each `BETWEEN_RATIO` of work.
+
+    They have the blocks of one of the two rungs: a later cut must have a rung's program.
+    """
     found: list[dict[str, int]] = []
     for larger, smaller in pairwise(keeps):
         inside = [k for k in path if k not in keeps and _covers(larger, k) and _covers(k, smaller)]
+        inside = [k for k in inside if groups.dropped(k) in (groups.dropped(larger), groups.dropped(smaller))]
         count = max(1, round(math.log(costs.macs(larger) / costs.macs(smaller)) / math.log(BETWEEN_RATIO)))
         wanted = np.linspace(0, len(inside) - 1, min(count, len(inside)) + 2)[1:-1].round().astype(int)
         found += [inside[index] for index in sorted(set(wanted.tolist()))]
@@ -174,7 +199,7 @@ def untuned_master(network: Network, groups: Groups, scores: dict[str, NDArray[n
     # The output is not normalised: its scale and shift stay, in tuned and untuned networks alike.
     plain = {n.attrs["table"] for n in network.nodes if n.op == "Affine" and n.output in network.outputs}
     kept = {
-        name: Statistics(np.asarray(table.shift, np.float64), np.abs(np.asarray(table.scale, np.float64)))
+        name: Statistics(np.asarray(table.shift, np.float64), np.asarray(table.scale, np.float64))
         for name, table in network.tables.items()
         if name in plain
     }
@@ -210,15 +235,18 @@ def tune_master(
     keeps = [p.keep for p in sorted(unique.values(), key=lambda p: -p.macs)]
     if len(keeps) < 2:
         return untuned
-    subnetworks = [subnetwork_of(network, groups, keep, statistics) for keep in keeps]
+    subnetworks = [_rung(network, groups, keep, statistics, calibration) for keep in keeps]
     solved = reconstruct(network, subnetworks, calibration)
     if settings.steps == 0:
-        goals = [(dict(keep), {**statistics, **found}) for keep, found in zip(keeps, solved.statistics)]
+        goals = [
+            (dict(keep), {**cut_statistics(groups, keep, statistics), **found})
+            for keep, found in zip(keeps, solved.statistics)
+        ]
         return Master(network.with_values(weights=solved.weights), groups, scores, goals, calibration)
     for subnetwork, found in zip(subnetworks, solved.statistics):
         subnetwork.targets = {**subnetwork.targets, **found}
     between = []
-    for keep in _between(keeps, [step.keep for step in path], Costs(network, groups)):
+    for keep in _between(keeps, [step.keep for step in path], Costs(network, groups), groups):
         mixture = mixture_for(groups, network, keeps, keep)
         between.append(Between(subnetwork_of(network, groups, keep, statistics), mixture))
     labels = task.targets("train") if task.loss is not None else None

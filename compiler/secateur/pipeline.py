@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, build_rung, tensor_specs
+from secateur.assembly import Judge, Ladder, build_ladder, build_rung, tensor_specs
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.bundle.pack import digest, pack
 from secateur.compilation import CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
 from secateur.criteria import Evidence, score
+from secateur.dropping import block_losses
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
 from secateur.ir import InfeasibleError, Network, SecateurError
@@ -26,6 +27,7 @@ from secateur.ir.groups import Keep
 from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master, untuned_master
 from secateur.probing import Probe
+from secateur.programs import parent_for, parents_of, write_parents
 from secateur.protection import protect_largest
 from secateur.pruning import cut, sort_groups
 from secateur.search import Costs, Estimator, MeasuredTable, Roofline, measured_losses, plan_ladder, price, shrink_path
@@ -46,7 +48,7 @@ from secateur.workspace import (
     write_state,
 )
 from secateur_agent.bundle.manifest import Metric, Recut
-from secateur_agent.bundle.recipe import decode_recipe, encode_recipe
+from secateur_agent.bundle.recipe import decode_recipe
 from secateur_agent.protocol.messages import Constraints, RungMeasurement
 from secateur_profiles import load as load_profile
 
@@ -104,9 +106,8 @@ def compile(
     progress("prove", 0, 1)
     proof_error = prove(network, groups, cut, random_keeps(groups, 2))
     clock.lap("prove")
-    evidence = Evidence(
-        network, groups, loaded.inputs("calibration"), loaded.targets("calibration"), loaded.loss, settings.seed
-    )
+    calibration = loaded.inputs("calibration")
+    evidence = Evidence(network, groups, calibration, loaded.targets("calibration"), loaded.loss, settings.seed)
     scores = score(settings.criterion, evidence)
     ordered = sort_groups(network, groups, scores)
     proof_error = max(proof_error, prove_sorted(network, ordered))
@@ -116,8 +117,10 @@ def compile(
     notes += [note for target in chosen if isinstance(target, MeasuredTable) for note in target.assess(costs, groups.full())]
     # One path for all profiles: so their rungs coincide where budgets allow, and are tuned once.
     common = partial(_share_of_full, chosen, costs, groups.full())
-    probe = Probe(network, groups, loaded.inputs("calibration"))
+    probe = Probe(network, groups, calibration)
     losses = measured_losses(groups, probe.distance, lambda done, count: progress("search", done, count))
+    if settings.drop_blocks:
+        losses |= block_losses(network, groups, settings.block_criterion, calibration, probe.distance)
     path = shrink_path(groups, losses, common, math.lcm(*(target.profile.grid.channels for target in chosen)))
     paths, plans = {}, {}
     for target in chosen:
@@ -167,7 +170,7 @@ def compile(
             packed, states[key] = _pack(out, name, master, judge, target, ladders[key], paths[key], keys)
             result.profiles.append(packed)
         for key, state in states.items():
-            _write_parents(out / "workspace", key, state, ladders[key].rungs)
+            write_parents(out / "workspace", state.parents, ladders[key].rungs)
         save_workspace(out / "workspace", name, master, judge, states)
     except OSError as error:
         raise SecateurError(f"{out}: cannot be written: {error.strerror or error}") from None
@@ -260,20 +263,13 @@ def _pack(
         bundle=bundle.manifest_sha256,
         path=[(step.keep, step.latency_ms) for step in path],
         rungs={rung.entry.id: rung.entry.latency_ms for rung in ladder.rungs},
-        parents={precision: f"{profile.name}-{precision}.recipe"},
+        parents=parents_of(ladder.rungs, master.groups, profile.name),
         bases={precision: digest(ladder.base)},
         next_number=len(ladder.rungs) + len(ladder.dropped),
         device=profile,
         latency_source=target.source,
     )
     return ProfileResult(profile.name, folder, ladder.rungs, ladder.dropped, size), state
-
-
-def _write_parents(folder: Path, profile: str, state: ProfileState, rungs: list[BuiltRung]) -> None:
-    """Keep the recipe whose program later rungs share."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in state.parents.values():
-        (folder / file).write_bytes(encode_recipe(rungs[0].recipe))
 
 
 def recut(
@@ -320,13 +316,19 @@ def recut(
         latency = latency_model(mine.rungs, measurements)
         path = steps_of(mine)
         device = corrections(path, costs, model, mine.rungs, measurements)
-        plan = plan_between(path, costs, model, latency, constraints, mine.rungs, device)
+        # The online key may sign only what shares a program of the bundle.
+        sharing = [step for step in path if parent_for(mine.parents, master.groups, chosen, step.keep)]
+        if not sharing:
+            raise InfeasibleError(f"re-cut for {profile}: no width shares the program of a {chosen} rung; compile again")
+        plan = plan_between(sharing, costs, model, latency, constraints, mine.rungs, device)
         plan = replace(plan, latency_source=mine.latency_source)
-        parent = decode_recipe(read_file(workspace, mine.parents[chosen]))
+        program = parent_for(mine.parents, master.groups, chosen, plan.keep)
+        assert program is not None, "the plan is one of those that share a program"
+        parent = decode_recipe(read_file(workspace, program.file))
         rung = build_rung(master, judge, plan, mine.next_number, chosen, mine.bases[chosen], parent)
         if rung.gate.reason:
             raise InfeasibleError(f"re-cut for {profile}: {rung.gate.reason}")
-        if rung.entry.recipe == digest(encode_recipe(rung.recipe)):
+        if not rung.inherits:
             raise SecateurError(f"re-cut for {profile}: the rung's program is not that of the bundle; compile again")
         envelope = signer.seal("recut", Recut(bundle=mine.bundle, rung=rung.entry))
         mine.next_number += 1

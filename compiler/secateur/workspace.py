@@ -22,6 +22,7 @@ from secateur.ir import Network, Node, SecateurError, Table
 from secateur.load import Task
 from secateur.load.task import SPLITS, task_object
 from secateur.master import Master
+from secateur.programs import Parent
 from secateur.search import Step
 from secateur.search.estimator import Source
 from secateur.tuning import Statistics
@@ -45,7 +46,7 @@ class ProfileState(msgspec.Struct):
         bundle: digest of the bundle's manifest.json.
         path: keep-counts and planned latency from the full network down.
         rungs: rung id → planned latency.
-        parents: precision → name of the file in the workspace of the recipe whose program rungs share.
+        parents: the recipes whose program rungs share: one for each precision and set of dropped blocks of the bundle.
         bases: precision → digest of the base file.
         next_number: of the next rung; never reused.
         device: the profile itself: its file may be elsewhere, or changed, when a rung is cut.
@@ -55,7 +56,7 @@ class ProfileState(msgspec.Struct):
     bundle: str
     path: list[tuple[dict[str, int], float]]
     rungs: dict[str, float]
-    parents: dict[str, str]
+    parents: list[Parent]
     bases: dict[str, str]
     next_number: int
     device: Profile

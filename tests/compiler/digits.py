@@ -33,6 +33,31 @@ class Digits(nn.Module):
         return self.head(self.features(x).mean((2, 3)))
 
 
+class ResidualDigits(nn.Module):
+    """A stem and four basic blocks of one width."""
+
+    def __init__(self, width: int = 16, depth: int = 4) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, 1, 1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+                nn.Conv2d(width, width, 3, 1, 1, bias=False),
+                nn.BatchNorm2d(width),
+            )
+            for _ in range(depth)
+        )
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = F.relu(x + block(x))
+        return self.head(x.mean((2, 3)))
+
+
 @cache
 def arrays() -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Return x_train, x_test, y_train, y_test."""
@@ -54,7 +79,17 @@ def task() -> Task:
 def trained(flat: bool = False) -> nn.Module:
     """Return the network after a few epochs; ``flat`` is the one with a fully connected layer over all positions."""
     torch.manual_seed(0)
-    module = Plain() if flat else Digits()
+    return _fitted(Plain() if flat else Digits())
+
+
+@cache
+def trained_residual() -> nn.Module:
+    """Return the residual network after a few epochs."""
+    torch.manual_seed(0)
+    return _fitted(ResidualDigits())
+
+
+def _fitted(module: nn.Module) -> nn.Module:
     x, y = torch.from_numpy(arrays()[0]), torch.from_numpy(arrays()[2])
     epochs = 6
     optimiser = torch.optim.Adam(module.parameters(), lr=5e-3)
@@ -72,3 +107,9 @@ def trained(flat: bool = False) -> nn.Module:
 def network(folded: bool = False) -> Network:
     """Return the trained network in normal form."""
     return load_onnx(export_onnx(trained(), SHAPE, folded))
+
+
+@cache
+def residual_network() -> Network:
+    """Return the trained residual network in normal form."""
+    return load_onnx(export_onnx(trained_residual(), SHAPE, folded=False))

@@ -102,6 +102,33 @@ class Mobile(nn.Module):
         return self.head(F.adaptive_avg_pool2d(self.last(self.blocks(self.stem(x))), 1).flatten(1))
 
 
+class _PreActivated(nn.Module):
+    def __init__(self, width_in: int, width_out: int) -> None:
+        super().__init__()
+        stride = 1 if width_in == width_out else 2
+        self.bn1, self.conv1 = nn.BatchNorm2d(width_in), nn.Conv2d(width_in, width_out, 3, stride, 1, bias=False)
+        self.bn2, self.conv2 = nn.BatchNorm2d(width_out), nn.Conv2d(width_out, width_out, 3, 1, 1, bias=False)
+        self.projection = nn.Conv2d(width_in, width_out, 1, stride, bias=False) if stride == 2 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(x))
+        short = x if self.projection is None else self.projection(y)
+        return short + self.conv2(F.relu(self.bn2(self.conv1(y))))
+
+
+class PreActivation(nn.Module):
+    """Residual blocks whose sums nothing follows: neighbours share a stream; where the width grows, a projection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 1, 1, bias=False)
+        self.blocks = nn.Sequential(*(_PreActivated(i, o) for i, o in ((8, 8), (8, 8), (8, 12), (12, 12))))
+        self.bn, self.head = nn.BatchNorm2d(12), nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.bn(self.blocks(self.stem(x)))).mean((2, 3)))
+
+
 class Plain(nn.Module):
     """Like VGG: convolutions with bias, pools, then a fully connected layer over channel × height × width."""
 
@@ -169,6 +196,7 @@ MAKERS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
     "resnet-a": (lambda: Residual("A"), (3, 8, 8)),
     "resnet-b": (lambda: Residual("B"), (3, 8, 8)),
     "mobilenet": (Mobile, (3, 16, 16)),
+    "preactivation": (PreActivation, (3, 8, 8)),
     "vgg": (Plain, (1, 8, 8)),
     "mlp": (perceptron, (10,)),
     "mixed": (Mixed, (2, 20)),

@@ -48,9 +48,10 @@ def master_of(name: str, folded: bool = False) -> Master:
     return Master(network, groups, scores, [(groups.full(), statistics)], calibration)
 
 
-def rung_of(master: Master, share: float, precision: str) -> MadeRung:
-    """Cut a rung that keeps this share of every group."""
+def rung_of(master: Master, share: float, precision: str, dropped: tuple[str, ...] = ()) -> MadeRung:
+    """Cut a rung that keeps this share of every group and does without some blocks."""
     keep = {group.id: max(1, round(share * group.size)) for group in master.groups.groups}
+    keep |= {block.id: int(block.id not in dropped) for block in master.groups.blocks}
     network = master.rung_network(keep)
     program = _export(master, network, master.index(keep), precision)
     recipe, data = program.recipe(master.base(precision))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import digits
 import networks
 import numpy as np
 import pytest
+import rungs
 import torch
 
+from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import Groups, Network
-from secateur.master import mixture_for
-from secateur.tuning import Mixture
+from secateur.master import mixture_for, tune_master
+from secateur.pruning import cut, sort_groups
+from secateur.search import Costs, Roofline, Step
+from secateur.search.planner import plan_rung
+from secateur.tuning import Mixture, SandwichSettings
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +61,79 @@ def test_gradients_reach_both_neighbours() -> None:
     assert smaller.grad is not None
     np.testing.assert_allclose(larger.grad.numpy(), [0.75, 1.0, 0.0])
     np.testing.assert_allclose(smaller.grad.numpy(), [0.25])
+
+
+def test_where_the_smaller_network_lacks_a_block_the_values_are_the_larger_ones() -> None:
+    network = networks.network_of("preactivation")
+    groups = find_groups(network)
+    full, half = groups.full(), {**groups.full(), **at(groups, 0.5), "b1": 0}
+    keep = {**groups.full(), **at(groups, 0.75)}
+    mixture = mixture_for(groups, network, [full, half], keep)
+    assert (mixture.larger, mixture.smaller) == (0, 1)
+    inside = {node.attrs["table"] for node in network.nodes if node.output in groups.blocks[1].nodes and node.op == "Affine"}
+    assert set(mixture.of_larger) == set(network.tables)
+    assert set(mixture.in_smaller) == set(network.tables) - inside
+    for table in inside:
+        kept = len(mixture.of_larger[table])
+        larger = torch.arange(network.tables[table].scale.size, dtype=torch.float32)
+        mixed = mixture.mix(table, larger, torch.zeros(kept))
+        np.testing.assert_array_equal(mixed.numpy(), larger.numpy()[mixture.of_larger[table]])
+
+
+def test_a_network_without_a_block_takes_values_only_for_the_tables_that_it_has() -> None:
+    network = networks.network_of("preactivation")
+    groups = find_groups(network)
+    full, half = groups.full(), {**groups.full(), **at(groups, 0.5), "b1": 0}
+    keep = {**groups.full(), "b1": 0}
+    mixture = mixture_for(groups, network, [full, half], keep)
+    assert (mixture.larger, mixture.smaller) == (0, 1)
+    assert set(mixture.of_larger) == set(mixture.in_smaller) == set(cut(network, groups, keep).tables)
+    without = mixture_for(groups, network, [full, keep, half], full)
+    assert (without.larger, without.smaller) == (0, None)
+
+
+def test_a_network_with_a_block_is_not_covered_by_one_without() -> None:
+    network = networks.network_of("preactivation")
+    groups = find_groups(network)
+    tuned = [groups.full(), {**groups.full(), "b0": 0}]
+    assert mixture_for(groups, network, tuned, {**at(groups, 0.5), "b0": 1}).larger == 0
+    assert mixture_for(groups, network, tuned, at(groups, 0.5)).larger == 0
+    assert mixture_for(groups, network, tuned, {**at(groups, 0.5), "b0": 0}).larger == 1
+
+
+def test_the_index_of_a_network_without_a_block_has_only_its_own_weights() -> None:
+    master = rungs.master_of("preactivation")
+    keep = {**master.groups.full(), "b0": 0}
+    assert set(master.index(keep)) == set(cut(master.network, master.groups, keep).weights)
+    assert set(master.base("int8")) == set(master.network.weights)
+    assert set(master.index(master.groups.full())) == set(master.network.weights)
+
+
+def test_tuning_with_blocks_gone_trains_every_weight_and_gives_each_rung_its_own_tables() -> None:
+    network = digits.residual_network()
+    groups = find_groups(network)
+    costs = Costs(network, groups)
+    model = Roofline(networks.board(), "fp32")
+    keeps = [
+        groups.full(),
+        {**groups.full(), **at(groups, 0.75)},
+        {**groups.full(), **at(groups, 0.75), "b2": 0},
+        {**groups.full(), **at(groups, 0.5), "b2": 0},
+        {**groups.full(), **at(groups, 0.5), "b1": 0, "b2": 0},
+    ]
+    path = [Step(keep, model.latency_ms(costs, keep)) for keep in keeps]
+    plans = [plan_rung(path[index], costs, model) for index in (0, 2, 4)]
+    scores = score("magnitude-l2", Evidence(network, groups))
+    ordered = sort_groups(network, groups, scores)
+    settings = SandwichSettings(steps=4)
+    master = tune_master(ordered, groups, scores, [plans], path, digits.task(), settings, lambda step, loss: None)
+    assert [keep for keep, _ in master.goals] == [keeps[0], keeps[2], keeps[4]]
+    for keep, goals in master.goals:
+        assert set(goals) == set(cut(network, groups, keep).tables)
+    for name, weight in ordered.weights.items():
+        assert not np.array_equal(master.network.weights[name], weight)
+    x = digits.task().inputs("validation")
+    for keep in keeps:
+        small = master.rung_network(keep)
+        assert np.isfinite(rungs.twin_outputs(small, x)).all()
+        assert set(small.tables) == set(cut(network, groups, keep).tables)

@@ -85,6 +85,12 @@ def compile_(
             show_default=False,
         ),
     ] = None,
+    drop_blocks: Annotated[
+        bool, typer.Option("--drop-blocks", help="Rungs may do without whole residual branches, too.")
+    ] = False,
+    block_criterion: Annotated[
+        str, typer.Option(metavar="NAME", help="What ranks blocks: block-influence, recoverability.")
+    ] = "block-influence",
     threads: Annotated[int, typer.Option(help="Of torch on this machine.", min=1)] = 1,
     keys: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the signing keys; created if missing.", show_default=False)
@@ -126,6 +132,8 @@ def compile_(
         latency_tables=tuple(latency_table or ()),
         find_tables=True,
         verify_latency=verify_latency,
+        drop_blocks=drop_blocks,
+        block_criterion=block_criterion,
     )
     chosen = name or Path(model.split(":")[-1]).name.removesuffix(".onnx").replace("_", "-")
     folder = keys or default_folder()

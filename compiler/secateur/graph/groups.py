@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from secateur.graph.blocks import find_blocks
 from secateur.graph.rules import RULES
 from secateur.graph.ties import Ties, tensor_axis, weight_axis
 from secateur.ir import ChannelGroup, Groups, Network
@@ -20,11 +23,12 @@ def find_groups(network: Network) -> Groups:
 
     Returns:
         The channel groups: channels with their elements on the same axes, which may therefore change places, produced by a
-        weight and consumed by another. Everything else is frozen; ``barriers`` says why.
+        weight and consumed by another. Everything else is frozen; ``barriers`` says why. And the blocks.
     """
     ties = Ties(network)
     apply_rules(network, ties)
-    return collect(network, ties)
+    blocks, block_barriers = find_blocks(network)
+    return replace(collect(network, ties), blocks=blocks, block_barriers=block_barriers)
 
 
 def apply_rules(network: Network, ties: Ties) -> None:

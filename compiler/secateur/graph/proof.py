@@ -1,7 +1,7 @@
-"""Proves groups numerically, in float64: a wrong tie cannot pass.
+"""Proves groups and blocks numerically, in float64: a wrong tie cannot pass, nor a wrong skip tensor.
 
 A network cut at some keep-counts must compute, at every tensor, what the full network computes when the channels that were
-cut are set to zero wherever a weight reads them.
+cut are set to zero wherever a weight reads them, and when what a dropped block adds is zero.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def prove(
 
     Args:
         network: the full network.
-        groups: the channel groups to prove.
+        groups: the channel groups and blocks to prove.
         cut: how a network is cut (`secateur.pruning.cut`).
         keeps: keep-counts to try, with several random inputs each.
         seed: of the random inputs.
@@ -56,7 +56,11 @@ def prove(
             for name, shape in network.inputs.items()
         }
         masked = _run_masked(network, groups, keep, feeds)
-        small = cut(network, groups, keep)
+        try:
+            small = cut(network, groups, keep)
+        except KeyError as missing:
+            raise ProofError(f"proof: the cut network has no {missing}, which one of its nodes reads") from None
+        _check_reads(small)
         try:
             tensors = run(small, feeds, fixed_values(small, torch.float64), wanted=small.shapes)
         except RuntimeError as failure:
@@ -69,6 +73,7 @@ def prove(
             if not error <= TOLERANCE:
                 raise ProofError(f"proof: tensor {name} differs from the masked network by {error:.1e} (relative)")
             worst = max(worst, error)
+        _check_nothing_is_idle(network, small)
     return worst
 
 
@@ -103,18 +108,30 @@ def prove_sorted(network: Network, ordered: Network, seed: int = 0, batch: int =
 
 
 def random_keeps(groups: Groups, count: int, seed: int = 0) -> list[dict[str, int]]:
-    """Return keep-counts to prove with: the full ones (sorting) and random ones, each group between 1 and all."""
+    """Return keep-counts to prove with: the full ones (sorting) and random ones, each group between 1 and all.
+
+    If there are blocks, also every second one dropped and then the others: so each is dropped while its neighbours are kept,
+    and a skip tensor that is a neighbour's would show.
+    """
     rng = np.random.default_rng(seed)
-    return [groups.full()] + [{g.id: int(rng.integers(1, g.size + 1)) for g in groups.groups} for _ in range(count)]
+    full = groups.full()
+    keeps = [full] + [full | {block.id: 0 for block in groups.blocks[start::2]} for start in (0, 1)[: len(groups.blocks)]]
+    for _ in range(count):
+        counts = {group.id: int(rng.integers(1, group.size + 1)) for group in groups.groups}
+        keeps.append(counts | {block.id: int(rng.integers(0, 2)) for block in groups.blocks})
+    return keeps
 
 
 def _run_masked(network: Network, groups: Groups, keep: Keep, feeds: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Run the full network; where a weight reads a tensor, channels that are cut are zero."""
+    """Run the full network; channels that are cut are zero where a weight reads them, as is what a dropped block adds."""
     readers = {node.inputs[0] for node in network.nodes if "weight" in node.attrs}
+    silenced = _branches(network, groups, keep)
     seen: dict[str, Tensor] = {}
 
     def mask(name: str, value: Tensor) -> Tensor | None:
         seen[name] = value
+        if name in silenced:
+            return torch.zeros_like(value)
         if name not in readers:
             return None
         result = value.clone()
@@ -126,6 +143,33 @@ def _run_masked(network: Network, groups: Groups, keep: Keep, feeds: dict[str, T
 
     run(network, feeds, fixed_values(network, torch.float64), on_tensor=mask)
     return seen
+
+
+def _branches(network: Network, groups: Groups, keep: Keep) -> set[str]:
+    """What dropped blocks add: the operands of their sums that come from inside. The skip tensor is not looked at."""
+    producers, dropped = network.producers(), groups.dropped(keep)
+    blocks = [block for block in groups.blocks if block.id in dropped]
+    return {name for block in blocks for name in producers[block.add].inputs if name in block.nodes}
+
+
+def _check_reads(small: Network) -> None:
+    """Every node of a cut network reads what an earlier one writes."""
+    known = set(small.inputs)
+    for node in small.nodes:
+        for name in node.inputs:
+            if name not in known:
+                raise ProofError(f"proof: the cut network's {node.op} ({node.source}) reads {name}, which is not computed")
+        known.add(node.output)
+    if known != set(small.shapes) or not known.issuperset(small.outputs):
+        raise ProofError("proof: the cut network's tensors are not those that it has shapes of")
+
+
+def _check_nothing_is_idle(full: Network, small: Network) -> None:
+    """What a node of the full network reads, and the cut one still computes, is read there too."""
+    before, after = ({name for node in network.nodes for name in node.inputs} for network in (full, small))
+    for name in small.shapes:
+        if name in before and name not in after:
+            raise ProofError(f"proof: the cut network computes {name}, which nothing reads any more")
 
 
 def _select(value: Tensor, groups: Groups, name: str, keep: Keep) -> Tensor:

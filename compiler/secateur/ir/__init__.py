@@ -4,6 +4,7 @@ Normal form: every convolution and every fully connected layer is a *shared weig
 *private table* holds a scale and a shift per channel. Batch normalisation and biases become such tables.
 """
 
+from secateur.ir.blocks import Block
 from secateur.ir.budget import Budget, BudgetError, parse_budget
 from secateur.ir.errors import InfeasibleError, SecateurError, UnsupportedModelError
 from secateur.ir.groups import ChannelGroup, Groups
@@ -13,6 +14,7 @@ from secateur.ir.signature import Signature, SizedOperator
 
 __all__ = [
     "ActivationParameters",
+    "Block",
     "Budget",
     "BudgetError",
     "ChannelGroup",

@@ -1,4 +1,4 @@
-"""Channel groups: which elements of which axes must be cut together, and what a set of keep-counts leaves of an axis."""
+"""Channel groups and blocks: what can be cut, and what a set of keep-counts leaves of an axis and of the nodes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.ir.blocks import Block
+
 Axis = tuple[str, int]
 """A tensor, weight or table, and one of its axes."""
 
 Keep = Mapping[str, int]
-"""Channel group id → number of channels kept."""
+"""Channel group id → number of channels kept; block id → 1 if it is kept, 0 if not. A block that is missing is kept."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,16 @@ class ChannelGroup:
 
 @dataclass
 class Groups:
-    """All channel groups of a network, and the barriers that keep other channels from being cut.
+    """All channel groups and blocks of a network, and the barriers that keep others from being cut.
 
-    ``barriers`` says for a layer (by the name of its weight) why its output channels are frozen.
+    ``barriers`` says for a layer (by the name of its weight) why its output channels are frozen; ``block_barriers`` says for
+    an addition why no branch that ends there can be dropped.
     """
 
     groups: list[ChannelGroup]
     barriers: dict[str, str] = field(default_factory=dict)
+    blocks: list[Block] = field(default_factory=list)
+    block_barriers: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._on_axis: dict[Axis, list[ChannelGroup]] = {}
@@ -53,7 +58,25 @@ class Groups:
 
     def full(self) -> dict[str, int]:
         """Return the keep-counts of the full network."""
-        return {group.id: group.size for group in self.groups}
+        return {group.id: group.size for group in self.groups} | {block.id: 1 for block in self.blocks}
+
+    def dropped(self, keep: Keep) -> tuple[str, ...]:
+        """Return the ids of the blocks that these keep-counts do without, in the order of the network."""
+        return tuple(block.id for block in self.blocks if not keep.get(block.id, 1))
+
+    def gone(self, keep: Keep) -> set[str]:
+        """Return the tensors that are not computed: the outputs of the nodes of dropped blocks."""
+        dropped = set(self.dropped(keep))
+        return {name for block in self.blocks if block.id in dropped for name in block.nodes}
+
+    def rewired(self, keep: Keep) -> dict[str, str]:
+        """Return the sum of each dropped block → the tensor that is read in its place, which is itself computed."""
+        dropped = set(self.dropped(keep))
+        found: dict[str, str] = {}
+        for block in self.blocks:  # in the order of the network: where a skip is itself a sum, it was met before
+            if block.id in dropped:
+                found[block.add] = found.get(block.skip, block.skip)
+        return found
 
     def axes(self) -> list[Axis]:
         """Return every axis that some group can cut."""

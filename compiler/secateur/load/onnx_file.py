@@ -35,7 +35,7 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
     model = _read(source) if isinstance(source, Path) else source
     opset = _opset(model, what)
     graph = model.graph
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    constants = {tensor.name: _array(tensor, what) for tensor in graph.initializer}
     _check_finite(constants, what)
     builder = Builder(constants, opset)
     for value in graph.input:
@@ -91,6 +91,14 @@ def _opset(model: onnx.ModelProto, what: str) -> int:
     if opset < OLDEST_OPSET:
         raise UnsupportedModelError(f"{what}: opset {opset}; export it again with opset {OLDEST_OPSET} or later")
     return opset
+
+
+def _array(tensor: onnx.TensorProto, what: str) -> np.ndarray:
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except Exception as error:  # the checker passes tensors whose data do not fit their shape
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UnsupportedModelError(f"{what}: weight {tensor.name} is damaged: {first}") from None
 
 
 def _check_finite(constants: dict[str, np.ndarray], what: str) -> None:

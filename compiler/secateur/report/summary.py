@@ -53,6 +53,13 @@ class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
+class BlockReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One block: a residual branch, named by its first layer."""
+
+    id: str
+    source: str
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A whole compilation."""
 
@@ -65,11 +72,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     profiles: tuple[ProfileReport, ...]
     groups: tuple[GroupReport, ...]
     barriers: dict[str, str]
-    notes: tuple[str, ...] = ()
+    blocks: tuple[BlockReport, ...]
+    block_barriers: dict[str, str]
     proof_error: float
     tuning_steps: int
     tuned_share: float
     seconds: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 def _finite(value: float) -> float | None:
@@ -123,6 +132,8 @@ def summarise(result: Any) -> Report:
         groups=tuple(GroupReport(id=g.id, source=g.source, size=g.size) for g in result.groups.groups),
         barriers=result.groups.barriers,
         notes=tuple(result.notes),
+        blocks=tuple(BlockReport(id=b.id, source=b.source) for b in result.groups.blocks),
+        block_barriers=result.groups.block_barriers,
         proof_error=result.proof_error,
         tuning_steps=result.tuning_steps,
         tuned_share=result.tuned_share,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Costs:
         self.network = network
         self._groups = groups
         self._nodes = [node for node in network.nodes if node.op not in FUSED]
-        self._activations = fused_activations(network)
+        self._fused: dict[tuple[str, ...], dict[str, str]] = {}
         self._cache: dict[tuple[object, ...], Cost] = {}
         self._touching: dict[str, list[str]] = {}
         for group in groups.groups:
@@ -43,8 +43,17 @@ class Costs:
                 del axis
 
     def of(self, keep: Keep) -> list[Cost]:
-        """Return the cost of each operator that the runtime executes, batch 1."""
-        return [self._node(index, node, keep) for index, node in enumerate(self._nodes)]
+        """Return the cost of each operator that the runtime executes, batch 1; it executes none of dropped blocks."""
+        gone, fused = self._groups.gone(keep), self._fused_activations(keep)
+        return [
+            self._node(i, node, keep, fused.get(node.output, ""))
+            for i, node in enumerate(self._nodes)
+            if node.output not in gone
+        ]
+
+    def nodes(self, keep: Keep) -> int:
+        """Return the number of nodes of the network in normal form."""
+        return len(self.network.nodes) - len(self._groups.gone(keep))
 
     def macs(self, keep: Keep) -> int:
         """Return the multiply-accumulates of one inference."""
@@ -52,22 +61,37 @@ class Costs:
 
     def params(self, keep: Keep) -> int:
         """Return the number of shared weights and private values."""
-        tables = sum(2 * self._width(f"table:{n}", 0, t.scale.size, keep) for n, t in self.network.tables.items())
+        gone = self._groups.gone(keep)
+        used = {n.attrs["table"] for n in self.network.nodes if n.op == "Affine" and n.output not in gone}
+        tables = sum(2 * self._width(f"table:{n}", 0, self.network.tables[n].scale.size, keep) for n in used)
         return sum(cost.weight_elements for cost in self.of(keep)) + tables
 
     def peak_activation_elements(self, keep: Keep) -> int:
         """Return the most elements that tensors alive at the same time hold, batch 1."""
         return max(cost.activation_elements for cost in self.of(keep))
 
-    def _node(self, index: int, node: Node, keep: Keep) -> Cost:
+    def _fused_activations(self, keep: Keep) -> dict[str, str]:
+        """Where a block is gone, another operator may come before an activation."""
+        dropped = self._groups.dropped(keep)
+        if dropped not in self._fused:
+            gone, instead = self._groups.gone(keep), self._groups.rewired(keep)
+            left = [
+                replace(node, inputs=tuple(instead.get(name, name) for name in node.inputs))
+                for node in self.network.nodes
+                if node.output not in gone
+            ]
+            self._fused[dropped] = fused_activations(replace(self.network, nodes=left))
+        return self._fused[dropped]
+
+    def _node(self, index: int, node: Node, keep: Keep, activation: str) -> Cost:
         names = [*(f"tensor:{name}" for name in (*node.inputs, node.output)), *(f"weight:{name}" for name in node.weights)]
         touching = sorted({group for name in names for group in self._touching.get(name, ())})
-        key = (index, *(keep[group] for group in touching))
+        key = (index, activation, *(keep[group] for group in touching))
         if key not in self._cache:
-            self._cache[key] = self._compute(node, keep)
+            self._cache[key] = self._compute(node, keep, activation)
         return self._cache[key]
 
-    def _compute(self, node: Node, keep: Keep) -> Cost:
+    def _compute(self, node: Node, keep: Keep, activation: str) -> Cost:
         out = self._shape(node.output, keep)
         ins = tuple(self._shape(name, keep) for name in node.inputs)
         weights = tuple(self._weight_shape(name, keep) for name in node.weights)
@@ -75,7 +99,7 @@ class Costs:
         axis = -1 if node.op == "Linear" else 0
         macs = WORK[node.op](node, Shapes(ins, out, weights)) if node.op in WORK else 0
         elements = int(sum(np.prod(shape, dtype=np.int64) for shape in weights))
-        signature = signature_of(node, Shapes(ins, out, weights), self._activations.get(node.output, ""))
+        signature = signature_of(node, Shapes(ins, out, weights), activation)
         return Cost(macs, elements, activations, ins[0][axis], out[axis], signature)
 
     def _weight_shape(self, name: str, keep: Keep) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""From the full network to the smallest, one step of one group at a time: the cheapest loss of importance per time saved.
+"""From the full network to the smallest, one step of one group or block at a time: the cheapest loss per time saved.
 
 Every point of the path is nested in the one before, so that any choice of points is a ladder.
 """
@@ -13,7 +13,6 @@ import numpy as np
 from secateur.ir import Groups
 from secateur.ir.groups import Keep
 from secateur.search.sensitivity import Losses
-
 
 LEAST_GAIN = 0.5
 """Kernels have cliffs: a width that saves less than this share of what an even slope would is passed over."""
@@ -38,7 +37,8 @@ def shrink_path(
 
     Args:
         groups: channel groups, sorted by importance.
-        losses: group id → loss of keeping k channels, for k = 0 … n.
+        losses: group id → loss of keeping k channels, for k = 0 … n; block id → loss of keeping 0 and 1 of it, on the
+            same scale: blocks that are not in it are never dropped.
         latency_ms: the latency of given keep-counts.
         grid: keep-counts are multiples of this, or the full size.
         smallest_share: of each group's channels at least this share is kept, and at least one grid step.
@@ -47,6 +47,7 @@ def shrink_path(
         The path, from the full network on; latency falls strictly.
     """
     options = {g.id: _options(g.size, grid, smallest_share) for g in groups.groups}
+    options |= {block.id: [0, 1] for block in groups.blocks if block.id in losses}
     keep = groups.full()
     path = [Step(dict(keep), latency_ms(keep))]
     while (best := _cheapest(keep, options, losses, latency_ms)) is not None:

@@ -60,4 +60,4 @@ class Roofline:
 
     def size_kb(self, costs: Costs, keep: Keep) -> float:
         """Estimate the model file."""
-        return (costs.params(keep) * self.bytes_per_element + 40 * len(costs.network.nodes)) / 1024
+        return (costs.params(keep) * self.bytes_per_element + 40 * costs.nodes(keep)) / 1024

@@ -1,5 +1,6 @@
 """Repairs what was cut: recalibration of private tables, and sandwich distillation of the shared weights."""
 
+from secateur.tuning.block_repair import repair
 from secateur.tuning.recalibration import Statistics, measure_statistics, recalibrate
 from secateur.tuning.reconstruction import Reconstruction, reconstruct
 from secateur.tuning.sandwich import Between, Mixture, SandwichSettings, distil, fold_statistics
@@ -17,4 +18,5 @@ __all__ = [
     "measure_statistics",
     "recalibrate",
     "reconstruct",
+    "repair",
 ]

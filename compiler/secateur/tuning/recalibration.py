@@ -23,7 +23,11 @@ _FLOOR = 1e-6
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation per channel of what an ``Affine`` node gives, float64, shape (channels,)."""
+    """Mean and standard deviation per channel of what an ``Affine`` node gives, float64, shape (channels,).
+
+    Where the node's scale is negative so is the deviation, for normalising would forget that sign. It can be where the node
+    does not follow a weight (a batch norm of a residual stream); elsewhere the normal form has signs in the weight.
+    """
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
@@ -81,7 +85,10 @@ def measure_statistics(network: Network, inputs: NDArray[np.float32]) -> dict[st
     with torch.no_grad():
         for batch in _batches(inputs):
             run(network, {name: batch}, values, on_tensor=observe)
-    return moments.statistics()
+    return {
+        table: Statistics(found.mean, np.where(network.tables[table].scale < 0, -found.deviation, found.deviation))
+        for table, found in moments.statistics().items()
+    }
 
 
 class _Recalibrating:
@@ -105,13 +112,9 @@ class _Recalibrating:
 
 
 def fold(before: Statistics, target: Statistics, fallback: Table) -> Table:
-    """Return the table that brings channels with statistics ``before`` to ``target``.
-
-    A dead channel keeps the scale of ``fallback``; all keep its signs, which after a weight are never negative.
-    """
-    alive = (before.deviation > _FLOOR) & (target.deviation > _FLOOR * 1e-2)
-    scale = np.where(alive, target.deviation / np.maximum(before.deviation, _FLOOR), np.abs(fallback.scale))
-    scale = np.where(fallback.scale < 0, -scale, scale)
+    """Return the table that brings channels with statistics ``before`` to ``target``; a dead channel keeps its scale."""
+    alive = (before.deviation > _FLOOR) & (np.abs(target.deviation) > _FLOOR * 1e-2)
+    scale = np.where(alive, target.deviation / np.maximum(before.deviation, _FLOOR), fallback.scale)
     shift = target.mean - scale * before.mean
     return Table(scale.astype(np.float32), shift.astype(np.float32))
 

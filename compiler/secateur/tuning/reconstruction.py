@@ -52,10 +52,11 @@ class Reconstruction:
 
 @dataclass
 class _Walker:
-    """One cut network on its way through the layers."""
+    """One cut network on its way through the layers; ``nodes`` are those that it has, by the tensor they write."""
 
     subnetwork: Subnetwork
     weight: float
+    nodes: dict[str, Node]
     values: dict[str, Tensor]
     statistics: dict[str, Statistics] = field(default_factory=dict)
 
@@ -75,7 +76,10 @@ def reconstruct(
     x = torch.from_numpy(inputs[: max(8, ELEMENTS // max(1, per_sample))])
     name = next(iter(original.inputs))
     others = max(1, len(subnetworks) - 1)
-    walkers = [_Walker(s, 1.0 if i else FULL_WEIGHT * others, {name: x}) for i, s in enumerate(subnetworks)]
+    walkers = [
+        _Walker(s, 1.0 if i else FULL_WEIGHT * others, {n.output: n for n in s.network.nodes}, {name: x})
+        for i, s in enumerate(subnetworks)
+    ]
     weights = {key: np.array(value, np.float32) for key, value in original.weights.items()}
     with torch.no_grad():
         reference = run(original, {name: x}, fixed_values(original), wanted=original.shapes)
@@ -98,16 +102,16 @@ class _Layers:
         self._shared = {name for name in used if used.count(name) > 1}
 
     def walk(self, walkers: list[_Walker]) -> None:
-        last_use = {name: index for index, node in enumerate(self._original.nodes) for name in node.inputs}
-        for index, node in enumerate(self._original.nodes):
-            present = [(w, n) for w in walkers if (n := _same_node(w.subnetwork.network, node)) is not None]
+        # Where a block is gone, what read its sum reads the tensor before it: each network has last uses of its own.
+        last_use = [{name: n.output for n in walker.nodes.values() for name in n.inputs} for walker in walkers]
+        for node in self._original.nodes:
+            present = [(w, w.nodes[node.output], last) for w, last in zip(walkers, last_use) if node.output in w.nodes]
             if self._solvable(node):
-                self._solve(node, [walker for walker, _ in present])
-            for walker, cut_node in present:
+                self._solve(node, [walker for walker, *_ in present])
+            for walker, cut_node, last in present:
                 walker.values[cut_node.output] = self._run(walker, node, cut_node)
-            for name in node.inputs:
-                if last_use[name] == index:
-                    for walker in walkers:
+                for name in cut_node.inputs:
+                    if last[name] == cut_node.output:
                         walker.values.pop(name, None)
 
     def _solvable(self, node: Node) -> bool:
@@ -128,7 +132,9 @@ class _Layers:
         found: list[tuple[Tensor, Tensor, Tensor, NDArray[np.int64]]] = []
         for walker in walkers:
             rows, inputs = walker.subnetwork.index[name][:2]
-            a, target = _rows(node, kernel, walker.values[node.inputs[0]], self._target(node, walker, rows))
+            a, target = _rows(
+                node, kernel, walker.values[walker.nodes[node.output].inputs[0]], self._target(node, walker, rows)
+            )
             place = torch.from_numpy((inputs[:, None] * taps + np.arange(taps)).ravel())
             share = walker.weight / len(a)
             found.append((share * (a.T @ a), share * (a.T @ target), place, rows))
@@ -165,7 +171,8 @@ class _Layers:
         readers = self._readers[affine.output]
         if len(readers) != 1 or readers[0].op != "Add" or affine.output in self._original.outputs:
             return None
-        others = [name for name in readers[0].inputs if name != affine.output]
+        addition = walker.nodes.get(readers[0].output)
+        others = [name for name in addition.inputs if name != affine.output] if addition is not None else []
         value = walker.values.get(others[0]) if len(others) == 1 else None
         same = value is not None and value.ndim == len(self._original.shapes[affine.output])
         return (readers[0].output, value) if same and value is not None else None
@@ -195,14 +202,9 @@ class _Layers:
         sign = channel_view(torch.where(negative, -1.0, 1.0), axis, x.ndim)
         # Another sign than the full network's would turn that of shared weights, for one network alone.
         gain = (sign * covariance / variance.clamp_min(1e-12)).clamp_min(0.0)
-        deviation = (gain * variance.sqrt()).flatten().double().numpy()
+        deviation = (sign * gain * variance.sqrt()).flatten().double().numpy()
         walker.statistics[table] = Statistics(goal.flatten().double().numpy(), deviation)
         return (x - mean) * sign * gain + goal
-
-
-def _same_node(network: Network, node: Node) -> Node | None:
-    """The node of a cut network that corresponds to one of the full network: they write a tensor of the same name."""
-    return next((other for other in network.nodes if other.output == node.output), None)
 
 
 def _alike(kept: Sequence[NDArray[np.int64]], outputs: int) -> dict[tuple[int, ...], list[int]]:

@@ -52,7 +52,8 @@ class Mixture:
 
     Attributes:
         larger: number of the next larger tuned network; ``of_larger``: table → which of its channels this one has.
-        smaller: number of the next smaller one, or None; ``in_smaller``: table → where its channels lie in this one.
+        smaller: number of the next smaller one, or None; ``in_smaller``: table → where its channels lie in this one, but for
+            tables of blocks that it lacks.
         share: how far this one is on the way from the larger (0) to the smaller (1).
     """
 
@@ -65,7 +66,7 @@ class Mixture:
     def mix(self, table: str, larger: Tensor, smaller: Tensor | None) -> Tensor:
         """Return the larger network's values for this one's channels, drawn towards the smaller's where it has them."""
         values = larger.index_select(0, torch.from_numpy(self.of_larger[table]))
-        if smaller is None:
+        if smaller is None or table not in self.in_smaller:
             return values
         place = torch.from_numpy(self.in_smaller[table])
         return values.index_add(0, place, self.share * (smaller - values.index_select(0, place)))
@@ -93,14 +94,12 @@ class _Private(nn.Module):
         }
         self.plain = {n.attrs["table"] for n in network.nodes if n.op == "Affine" and n.output in network.outputs}
         self.gain, self.offset = nn.ParameterDict(), nn.ParameterDict()
-        self._negative: dict[str, Tensor] = {}
         for name, table in network.tables.items():
-            if (table.scale < 0).any():
-                self._negative[name] = torch.from_numpy(np.where(table.scale < 0, np.float32(-1), np.float32(1)))
             target = subnetwork.targets[name]
-            gain, offset = (np.abs(table.scale), table.shift) if name in self.plain else (target.deviation, target.mean)
+            gain, offset = (table.scale, table.shift) if name in self.plain else (target.deviation, target.mean)
             self.gain[name] = nn.Parameter(torch.tensor(gain, dtype=torch.float32))
             self.offset[name] = nn.Parameter(torch.tensor(offset, dtype=torch.float32))
+        self._sign = {name: torch.where(gain < 0, -1.0, 1.0) for name, gain in self.gain.items()}
 
     def weight(self, name: str) -> Tensor:
         value: Tensor = self._shared[name]
@@ -111,7 +110,6 @@ class _Private(nn.Module):
     def affine(self, node: Node, x: Tensor) -> Tensor:
         table, axis = node.attrs["table"], node.attrs["axis"]
         gain, offset = self.private(table)
-        gain = gain * self._negative[table] if table in self._negative else gain
         if table in self.plain:
             return x * channel_view(gain, axis, x.ndim) + channel_view(offset, axis, x.ndim)
         y = F.batch_norm(x.transpose(1, axis), None, None, gain, offset, training=True, eps=1e-5)
@@ -122,10 +120,10 @@ class _Private(nn.Module):
         return self.gain[table], self.offset[table]
 
     def keep_signs(self) -> None:
-        """Gains stay non-negative, so that no sign of a weight depends on the rung."""
+        """Gains keep the sign that they began with, so that no sign of a weight depends on the rung."""
         with torch.no_grad():
-            for gain in self.gain.values():
-                gain.clamp_(min=0.0)
+            for name, gain in self.gain.items():
+                gain.copy_((gain * self._sign[name]).clamp_min(0.0) * self._sign[name])
 
 
 class _Borrowing(_Private):
@@ -141,7 +139,7 @@ class _Borrowing(_Private):
 
     def private(self, table: str) -> tuple[Tensor, Tensor]:
         """Return the gain and the offset of each channel of a table."""
-        gains, offsets = zip(*(lender.private(table) for lender in self._lenders))
+        gains, offsets = zip(*(lender.private(table) for lender in self._lenders if table in lender.gain))
         mix = self._mixture.mix
         return mix(table, *_pair(gains)), mix(table, *_pair(offsets))
 
@@ -258,5 +256,4 @@ def fold_statistics(network: Network, tables: Mapping[str, Table], inputs: NDArr
         inputs: calibration inputs.
     """
     goals = {name: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for name, t in tables.items()}
-    signed = {n: Table(np.where(network.tables[n].scale < 0, -t.scale, t.scale), t.shift) for n, t in tables.items()}
-    return recalibrate(network.with_values(tables=signed), goals, inputs)
+    return recalibrate(network.with_values(tables=tables), goals, inputs)

@@ -11,7 +11,9 @@ from pathlib import Path
 import compiled
 import digits
 import numpy as np
+import onnx
 import pytest
+from networks import export_onnx
 
 from secateur.bundle.pack import digest
 from secateur.cli import build_app
@@ -31,6 +33,20 @@ def one_line(process: subprocess.CompletedProcess[str], status: int) -> str:
     (line,) = process.stderr.splitlines()
     assert line.startswith("secateur: ")
     return line
+
+
+def test_rungs_may_do_without_blocks_if_asked(tmp_path: Path, data: Path) -> None:
+    model, out = tmp_path / "residual.onnx", tmp_path / "build"
+    onnx.save(export_onnx(digits.trained_residual(), digits.SHAPE, folded=True), model)
+    options = ["--task", data, "--profile", compiled.board_file(), "--rungs", 3, "--steps", 0, "-o", out, "--drop-blocks"]
+    made = secateur("compile", model, *options, "--block-criterion", "recoverability", "--json", config=tmp_path)
+    assert made.returncode == 0, made.stderr
+    report = json.loads(made.stdout)
+    blocks = [block["id"] for block in report["blocks"]]
+    rungs = report["profiles"][0]["rungs"]
+    assert all(rungs[0]["keep"][block] == 1 for block in blocks)
+    assert any(rungs[-1]["keep"][block] == 0 for block in blocks)
+    assert "dropped" in (out / "report.html").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import TOPOLOGIES, Halves, Multiplier, network_of, normal_form
+import torch
+from networks import TOPOLOGIES, Halves, Multiplier, network_of, normal_form, samples
 
 from secateur.criteria import Evidence, score
 from secateur.graph import ProofError, find_groups, prove, prove_sorted
@@ -15,6 +17,7 @@ from secateur.graph.rules import RULES
 from secateur.graph.ties import Ties, tensor_axis, weight_axis
 from secateur.ir import Node
 from secateur.pruning import cut, sort_groups
+from secateur.twin import fixed_values, run
 
 
 @pytest.mark.parametrize("name", TOPOLOGIES)
@@ -104,6 +107,53 @@ def test_a_wrong_tie_fails(monkeypatch: pytest.MonkeyPatch, name: str, op: str, 
     assert groups.groups, "the wrong rule leaves nothing to cut, so that this test would show nothing"
     with pytest.raises(ProofError, match=r"^proof: "):
         prove(network, groups, cut, random_keeps(groups, 4))
+
+
+@pytest.mark.parametrize("name", ["resnet-a", "resnet-b", "mobilenet", "preactivation"])
+def test_a_wrong_skip_tensor_fails(name: str) -> None:
+    network = network_of(name)
+    groups = find_groups(network)
+    feeds = {name: torch.from_numpy(samples(shape[1:], 2)) for name, shape in network.inputs.items()}
+    values = run(network, feeds, fixed_values(network), wanted=network.shapes)
+    for number, block in enumerate(groups.blocks):
+        before = list(network.shapes)[: list(network.shapes).index(block.nodes[0])]
+        others = [t for t in before if network.shapes[t] == network.shapes[block.skip]]
+        # In the place of the sum, what only a Relu makes different is not wrong where a Relu follows.
+        others = [t for t in others if not torch.allclose(values[t].relu(), values[block.skip].relu(), atol=1e-5)]
+        for other in [*others, *block.nodes[:-1]]:
+            groups.blocks[number] = replace(block, skip=other)
+            with pytest.raises(ProofError, match=r"^proof: "):
+                prove(network, groups, cut, random_keeps(groups, 0))
+        groups.blocks[number] = block
+
+
+def test_the_skip_tensor_of_another_block_fails() -> None:
+    network = network_of("preactivation")
+    groups = find_groups(network)
+    first, second = groups.blocks[:2]
+    groups.blocks[1] = replace(second, skip=first.skip)
+    with pytest.raises(ProofError, match="differs from the masked network"):
+        prove(network, groups, cut, random_keeps(groups, 0))
+
+
+def test_a_block_that_takes_too_much_or_too_little_fails() -> None:
+    network = network_of("mobilenet")
+    groups = find_groups(network)
+    block = groups.blocks[1]
+    for nodes in (block.nodes[1:], (block.skip, *block.nodes), block.nodes[:3] + block.nodes[4:]):
+        groups.blocks[1] = replace(block, nodes=nodes)
+        with pytest.raises(ProofError, match=r"^proof: "):
+            prove(network, groups, cut, random_keeps(groups, 0))
+
+
+def test_every_block_is_dropped_in_some_proof_while_its_neighbours_are_kept() -> None:
+    groups = find_groups(network_of("preactivation"))
+    keeps = random_keeps(groups, 0)
+    for before, block, after in zip([None, *groups.blocks], groups.blocks, [*groups.blocks[1:], None]):
+        alone = [keep for keep in keeps if not keep[block.id]]
+        assert any(all(keep[other.id] for other in (before, after) if other) for keep in alone)
+    without = find_groups(network_of("vgg"))
+    assert random_keeps(without, 0) == [without.full()]
 
 
 def test_a_sorting_that_forgets_a_consumer_fails() -> None:

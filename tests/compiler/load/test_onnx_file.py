@@ -232,6 +232,14 @@ def test_random_bytes_are_refused(tmp_path: Path, data: bytes) -> None:
         load_onnx(path)
 
 
+def test_a_weight_whose_data_do_not_fit_its_shape_is_refused() -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(folded_onnx("mlp"))
+    model.graph.initializer[0].dims[0] += 1
+    with pytest.raises(UnsupportedModelError, match=f"weight {model.graph.initializer[0].name} is damaged"):
+        load_onnx(model)
+
+
 @given(position=st.integers(0, 10**6), value=st.integers(0, 255))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_with_a_wrong_byte_loads_or_is_refused(tmp_path: Path, position: int, value: int) -> None:

@@ -38,3 +38,21 @@ def test_estimates_fall_with_the_width() -> None:
     assert model.profile.memory.runtime_base_mb < model.memory_mb(costs, half) < model.memory_mb(costs, full)
     assert 0 < model.size_kb(costs, half) < model.size_kb(costs, full)
     assert Roofline(model.profile, "fp32").latency_ms(costs, full) > model.latency_ms(costs, full)
+
+
+@pytest.mark.parametrize("name", ["resnet-a", "mobilenet", "preactivation"])
+def test_a_dropped_block_costs_nothing(name: str) -> None:
+    network = network_of(name)
+    groups = find_groups(network)
+    costs, model = Costs(network, groups), Roofline(board(), "int8")
+    for block in groups.blocks:
+        keep = {**groups.full(), block.id: 0}
+        small = cut(network, groups, keep)
+        alone = Costs(small, find_groups(small))
+        full = alone._groups.full()
+        assert costs.of(keep) == alone.of(full)
+        assert costs.params(keep) == alone.params(full) < costs.params(groups.full())
+        assert costs.nodes(keep) == len(small.nodes)
+        assert costs.peak_activation_elements(keep) == alone.peak_activation_elements(full)
+        assert model.latency_ms(costs, keep) < model.latency_ms(costs, groups.full())
+        assert model.size_kb(costs, keep) == pytest.approx(model.size_kb(alone, full))

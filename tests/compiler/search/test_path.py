@@ -8,14 +8,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from networks import TOPOLOGIES, board, network_of
+from numpy.typing import NDArray
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import Groups, Network
-from secateur.search import Costs, Losses, Roofline, importance_losses, shrink_path
+from secateur.search import Costs, Roofline, importance_losses, shrink_path
 
 
-def losses_of(network: Network, groups: Groups) -> Losses:
+def losses_of(network: Network, groups: Groups) -> dict[str, NDArray[np.float64]]:
     return importance_losses(groups, score("magnitude-l2", Evidence(network, groups)))
 
 
@@ -65,3 +66,23 @@ def test_groups_narrower_than_the_grid_are_halved() -> None:
     groups = find_groups(network)
     path = shrink_path(groups, losses_of(network, groups), lambda keep: float(sum(keep.values())), 32)
     assert {step.keep["g0"] for step in path} == {24, 12}
+
+
+def test_blocks_are_dropped_only_if_they_have_a_loss_and_the_cheapest_goes_first() -> None:
+    network = network_of("preactivation")
+    groups = find_groups(network)
+    costs = Costs(network, groups)
+    latency, channels = partial(Roofline(board(), "int8").latency_ms, costs), losses_of(network, groups)
+    whole = shrink_path(groups, channels, latency, 4)
+    assert all(groups.dropped(step.keep) == () for step in whole)
+    loss = {"b0": np.array([3.0, 0.0]), "b1": np.array([1e-6, 0.0])}
+    path = shrink_path(groups, channels | loss, latency, 4)
+    assert groups.dropped(path[1].keep) == ("b1",)
+    assert groups.dropped(path[-1].keep) == ("b0", "b1")
+    assert next(i for i, step in enumerate(path) if "b0" in groups.dropped(step.keep)) > 3
+    for before, after in pairwise(path):
+        assert after.latency_ms < before.latency_ms
+        assert all(after.keep[key] <= count for key, count in before.keep.items())
+    # What was inside a dropped block saves nothing any more, so that no step is spent on it.
+    inner = next(group.id for group in groups.groups if group.source == "blocks.1.conv1")
+    assert {step.keep[inner] for step in path} == {8}

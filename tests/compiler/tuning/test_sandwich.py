@@ -8,7 +8,7 @@ import digits
 import numpy as np
 import pytest
 import torch
-from networks import network_of, samples
+from networks import MAKERS, network_of, samples
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
@@ -18,7 +18,7 @@ from secateur.master import Master, subnetwork_of, tune_master
 from secateur.pruning import sort_groups
 from secateur.search import Costs, Step
 from secateur.search.planner import Plan
-from secateur.tuning import SandwichSettings, distil, measure_statistics
+from secateur.tuning import SandwichSettings, distil, fold_statistics, measure_statistics
 from secateur.twin import fixed_values, run
 from secateur.twin.distance import output_distance
 
@@ -124,3 +124,18 @@ def test_one_training_sample_is_refused_in_one_line() -> None:
     network = network_of("mlp")
     with pytest.raises(SecateurError, match="at least two training samples"):
         distil(network, [], samples((10,), 1), SandwichSettings(steps=1))
+
+
+@pytest.mark.parametrize("name", ["preactivation", "mixed"])
+def test_negative_scales_that_follow_no_weight_survive_tuning(name: str) -> None:
+    """A batch norm of a residual stream may have negative scales; steps of no size must give the original back."""
+    network, x = network_of(name), samples(MAKERS[name][1], 256)
+    groups = find_groups(network)
+    student = subnetwork_of(network, groups, groups.full(), measure_statistics(network, x))
+    settings = SandwichSettings(steps=2, batch=32, learning_rate=1e-9, weight_decay=0.0)
+    _, (tables,) = distil(network, [student], x, settings)
+    folded = fold_statistics(network, tables, x)
+    negative = {key for key, table in network.tables.items() if (table.scale < 0).any()}
+    assert negative, "nothing here has a negative scale, so that this test would show nothing"
+    for key in negative:
+        np.testing.assert_allclose(folded[key].scale, network.tables[key].scale, rtol=2e-2, atol=1e-3)
