@@ -167,6 +167,7 @@ def tune_master(
     task: Task,
     settings: SandwichSettings,
     on_step: Callable[[int, float], None],
+    teacher: Network | None = None,
 ) -> Master:
     """Tune the rungs of all ladders at once.
 
@@ -179,6 +180,7 @@ def tune_master(
         task: training data; calibration data alone if no step is asked for.
         settings: how long and how hard.
         on_step: told the step and its loss.
+        teacher: the original in the same order, if ``network`` has other weights already; else it is its own teacher.
     """
     calibration = task.inputs("calibration")
     statistics = measure_statistics(network, calibration)
@@ -206,6 +208,7 @@ def tune_master(
         task.loss,
         on_step,
         between,
+        teacher,
     )
     tuned = [
         (dict(keep), {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in private.items()})
