@@ -109,6 +109,7 @@ def compile(
     proof_error = prove(network, groups, cut, random_keeps(groups, 2))
     clock.lap("prove")
     material = Material(network, groups, loaded, settings.criterion, settings.schedule_steps, settings.seed)
+    progress("rank", 0, max(_ranking_steps(settings), 1))
     ranked = prepare(
         material,
         settings.schedule,
@@ -217,9 +218,7 @@ def _sparsity(settings: CompileSettings) -> Sparsity | None:
 def _sparsity_report(
     dense: Master, master: Master, sparsity: Sparsity, targets: Sequence[Roofline], ladders: dict[str, Ladder]
 ) -> SparsityReport:
-    keeps = {
-        f"{profile}/{rung.entry.id}": rung.entry.keep for profile, ladder in ladders.items() for rung in ladder.rungs
-    }
+    keeps = {f"{profile}/{rung.entry.id}": rung.entry.keep for profile, ladder in ladders.items() for rung in ladder.rungs}
     return report_sparsity(dense, master, sparsity, sorted({target.precision for target in targets}), keeps)
 
 

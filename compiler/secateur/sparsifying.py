@@ -20,8 +20,8 @@ from secateur.pruning.weights import WeightEvidence, holds, parse_n_of_m, score_
 from secateur.tuning import SandwichSettings, Statistics, Subnetwork, distil, fold_statistics
 
 NOTE = (
-    "Zeros give neither speed nor size (tensorflow/model-optimization#173, #611, #722): model files and latencies are those of "
-    "dense networks, only a compressed base is smaller, and bundles are not compressed."
+    "Zeros give neither speed nor size (tensorflow/model-optimization#173, #611, #722): model files and latencies are those "
+    "of dense networks, only a compressed base is smaller, and bundles are not compressed."
 )
 NOTE_N_OF_M = "N:M is faster on sparse tensor cores only, never on a CPU."
 
@@ -49,7 +49,7 @@ class SparsityReport:
         base_bytes: precision → size of the base file; pruning does not change it.
         compressed_before: precision → size of the base under xz before pruning, in bytes.
         compressed_after: after pruning, repair included.
-        pattern_kept: rung id → whether its N:M pattern is whole, for N:M; only full blocks of a slice from the front keep it.
+        pattern_kept: rung id → whether its N:M pattern is whole, for N:M; slices from the front keep it.
         note: what a reader must know.
     """
 

@@ -75,7 +75,8 @@ class Ranking:
 
     def _joined(self, name: str) -> NDArray[np.float64]:
         rounds = [found[name] for found in self._rounds]
-        unit, result, sequence = 1.0, np.zeros(rounds[0].size), []
+        unit, result = 1.0, np.zeros(rounds[0].size)
+        sequence: list[int] = []
         for number, values in enumerate(rounds):
             now = np.isfinite(values)
             after = np.isfinite(rounds[number + 1]) if number + 1 < len(rounds) else np.zeros(values.size, bool)

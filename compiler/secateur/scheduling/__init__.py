@@ -1,7 +1,7 @@
-"""When channels are ranked: at once, in rounds, or while the network is trained. One file per schedule; it registers itself.
+"""When channels are ranked: at once, in rounds, or while the network trains. One file per schedule; it registers itself.
 
-A schedule joins the stages criteria, pruning and tuning, which do not know each other. What comes out of each is a ranking of
-the channels of every group, and perhaps trained weights; both enter the usual sorting, path and sandwich.
+A schedule joins the stages criteria, pruning and tuning, which do not know each other. What comes out is a ranking of the
+channels of every group, and perhaps trained weights; both enter the usual sorting, path and sandwich.
 """
 
 from secateur.ir.discovery import import_modules

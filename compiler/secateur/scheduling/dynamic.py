@@ -1,4 +1,4 @@
-"""Dynamic: masks are chosen anew while the network is trained, and masked channels keep learning, so that they can come back.
+"""Dynamic: masks are chosen anew while the network trains, and masked channels keep learning, so that they can come back.
 
 Guo, Yao, Chen: Dynamic Network Surgery for Efficient DNNs, NeurIPS 2016; Lin, Stich, Barba, Dmitriev, Jaggi: Dynamic Model
 Pruning with Feedback, ICLR 2020: the gradient is taken where masked channels are silent, and applied to all of them.

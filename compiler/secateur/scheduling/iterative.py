@@ -1,7 +1,7 @@
 """Iterative: cut a little of every group, recalibrate, score what remains again, and so on; no training.
 
-Molchanov, Tyree, Karras, Aila, Kautz: Pruning Convolutional Neural Networks for Resource Efficient Inference, ICLR 2017, prune
-so with training in between. What is removed in an early round ranks last.
+Molchanov, Tyree, Karras, Aila, Kautz: Pruning Convolutional Neural Networks for Resource Efficient Inference, ICLR 2017,
+prune so with training in between. What is removed in an early round ranks last.
 """
 
 from __future__ import annotations

@@ -57,9 +57,7 @@ def prepare(
     before = 0
     if regulariser != "none":
         chosen = REGULARISERS[regulariser]
-        penalty = chosen.make(
-            material.groups, material.score(), steps, chosen.strength if strength is None else strength
-        )
+        penalty = chosen.make(material.groups, material.score(), steps, chosen.strength if strength is None else strength)
         trained = train_phase(
             material.network,
             material.groups,

@@ -11,7 +11,7 @@ from secateur.pruning.weights.registry import Array, Scores, Weights, pattern
 
 
 def lowest(scores: Scores, share: float) -> dict[str, np.ndarray]:
-    """Return masks of the lowest share of all elements: exactly round(share · count) of them, whichever layer they are in."""
+    """Return masks of the lowest share of all elements, exactly round(share · count), whichever layer they are in."""
     flat = np.concatenate([np.asarray(values, np.float64).ravel() for values in scores.values()])
     gone = np.zeros(flat.size, bool)
     gone[np.argsort(flat, kind="stable")[: round(share * flat.size)]] = True

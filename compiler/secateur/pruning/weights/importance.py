@@ -40,7 +40,7 @@ def taylor(evidence: WeightEvidence) -> dict[str, NDArray[np.float64]]:
 
     Molchanov, Mallya, Tyree, Frosio, Kautz: Importance Estimation for Neural Network Pruning, CVPR 2019. With labels and a
     loss, g is the gradient of the task's loss. Without, the distance to the network's own outputs has no gradient where it
-    is zero; then g is that of the outputs along random signs, whose mean square is the Gauss-Newton curvature of the distance.
+    is zero; then g is that of the outputs along random signs: its mean square is the Gauss-Newton curvature of the distance.
     """
     if evidence.inputs is None:
         raise SecateurError("sparsity criterion taylor: needs calibration data")

@@ -29,7 +29,7 @@ def _blocks(values: NDArray[np.float64], m: int, fill: float) -> NDArray[np.floa
     return padded.reshape(*padded.shape[:2], -1, m)
 
 
-def has_blocks(weight: NDArray[np.floating], m: int) -> bool:
+def has_blocks(weight: NDArray[np.generic], m: int) -> bool:
     """Whether a weight has enough inputs for a block: depthwise convolutions and first layers have not."""
     return weight.ndim >= 2 and weight.shape[1] >= m
 
@@ -53,7 +53,7 @@ def masked(weight: NDArray[np.float32], scores: NDArray[np.float64], n: int, m: 
 
 
 def holds(weight: NDArray[np.generic], n: int, m: int) -> bool:
-    """Whether every block has at most N elements that are not zero; of a weight with fewer than M inputs nothing is asked."""
+    """Whether every block has at most N elements that are not zero; a weight with fewer than M inputs has no blocks."""
     if not has_blocks(weight, m):
         return True
     return bool((_blocks((np.asarray(weight) != 0).astype(np.float64), m, 0.0).sum(-1) <= n).all())

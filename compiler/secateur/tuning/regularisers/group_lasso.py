@@ -1,7 +1,7 @@
 """Group lasso: the norm of all parameters of a channel is punished, so that whole channels go to zero together.
 
-Wen, Wu, Wang, Chen, Li: Learning Structured Sparsity in Deep Neural Networks, NeurIPS 2016. The norm takes in the filters that
-make a channel, the weights that read it and its scale: a filter in front of a normalisation could shrink without any effect.
+Wen, Wu, Wang, Chen, Li: Learning Structured Sparsity in Deep Neural Networks, NeurIPS 2016. The norm takes in the filters
+that make a channel, the weights that read it and its scale: a filter in front of a normalisation could shrink without any effect.
 """
 
 from __future__ import annotations
