@@ -156,7 +156,7 @@ def notes(report: Report) -> list[str]:
         if profile.original_change is not None:
             points = 100 * profile.original_change
             lines.append(
-                f"{profile.profile}: r0 shares the tuned base; its {report.metric} (validation) moved by {points:+.1f} points"
+                f"{profile.profile}: r0 shares the tuned base; {report.metric} on validation moved by {points:+.1f} points"
             )
     found = report.sparsity
     if found is not None:

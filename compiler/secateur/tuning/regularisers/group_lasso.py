@@ -1,7 +1,8 @@
 """Group lasso: the norm of all parameters of a channel is punished, so that whole channels go to zero together.
 
 Wen, Wu, Wang, Chen, Li: Learning Structured Sparsity in Deep Neural Networks, NeurIPS 2016. The norm takes in the filters
-that make a channel, the weights that read it and its scale: a filter in front of a normalisation could shrink without any effect.
+that make a channel, the weights that read it and its scale: a filter in front of a normalisation could shrink without
+any effect.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from secateur.tuning.channels import ChannelParameters
 from secateur.tuning.regularisers.registry import Parameters, regulariser
 
 
-@regulariser("group-lasso", strength=0.002)
+@regulariser("group-lasso", strength=0.005)
 def group_lasso(
     groups: Groups, scores: Mapping[str, NDArray[np.float64]], steps: int, strength: float
 ) -> Callable[[int, Parameters], Tensor]:

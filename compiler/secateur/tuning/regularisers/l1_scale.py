@@ -16,7 +16,7 @@ from secateur.ir import Groups
 from secateur.tuning.regularisers.registry import Parameters, regulariser
 
 
-@regulariser("l1-scale", strength=0.01)
+@regulariser("l1-scale", strength=0.1)
 def l1_scale(
     groups: Groups, scores: Mapping[str, NDArray[np.float64]], steps: int, strength: float
 ) -> Callable[[int, Parameters], Tensor]:
