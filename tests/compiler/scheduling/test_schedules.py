@@ -93,9 +93,9 @@ def test_iterative_ranks_otherwise_than_one_shot_and_what_it_removed_first_last(
 
 
 def test_iterative_keeps_at_least_as_much_accuracy_as_one_shot() -> None:
-    """After recalibration alone, the mean of four widths and of ten networks; single networks differ by some points."""
+    """After recalibration alone, the mean of four widths and of five networks; single networks go either way."""
     means = {
-        schedule: np.mean([cut_accuracies(SCHEDULES[schedule](material(another_network(seed)))) for seed in range(10)])
+        schedule: np.mean([cut_accuracies(SCHEDULES[schedule](material(another_network(seed)))) for seed in range(5)])
         for schedule in ("one-shot", "iterative")
     }
     assert means["iterative"] >= means["one-shot"], means

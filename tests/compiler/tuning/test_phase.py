@@ -173,7 +173,7 @@ def test_one_training_sample_is_refused_in_one_line() -> None:
 def test_what_cannot_be_is_one_line() -> None:
     assert not check_regulariser("none", None)
     assert check_regulariser("l2", 0.5)
-    with pytest.raises(SecateurError, match="regulariser 'l3'.*none, group-lasso, l1-scale, l2"):
+    with pytest.raises(SecateurError, match=r"regulariser 'l3'.*none, group-lasso, l1-scale, l2"):
         check_regulariser("l3", None)
     with pytest.raises(SecateurError, match="above 0"):
         check_regulariser("l2", -1.0)
