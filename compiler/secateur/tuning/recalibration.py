@@ -105,9 +105,13 @@ class _Recalibrating:
 
 
 def fold(before: Statistics, target: Statistics, fallback: Table) -> Table:
-    """Return the table that brings channels with statistics ``before`` to ``target``; a dead channel keeps its scale."""
+    """Return the table that brings channels with statistics ``before`` to ``target``; a dead channel keeps its scale.
+
+    The sign of each scale is that of ``fallback``: behind an addition, where no weight can take it over, it may be negative.
+    """
     alive = (before.deviation > _FLOOR) & (target.deviation > _FLOOR * 1e-2)
-    scale = np.where(alive, target.deviation / np.maximum(before.deviation, _FLOOR), np.abs(fallback.scale))
+    wanted = np.copysign(target.deviation / np.maximum(before.deviation, _FLOOR), fallback.scale)
+    scale = np.where(alive, wanted, fallback.scale)
     shift = target.mean - scale * before.mean
     return Table(scale.astype(np.float32), shift.astype(np.float32))
 

@@ -107,9 +107,11 @@ class _Private(nn.Module):
         }
         self.plain = {n.attrs["table"] for n in network.nodes if n.op == "Affine" and n.output in network.outputs}
         self.gain, self.offset = nn.ParameterDict(), nn.ParameterDict()
+        self._sign: dict[str, Tensor] = {}
         for name, table in network.tables.items():
             target = subnetwork.targets[name]
-            gain, offset = (table.scale, table.shift) if name in self.plain else (target.deviation, target.mean)
+            gain, offset = (abs(table.scale), table.shift) if name in self.plain else (target.deviation, target.mean)
+            self._sign[name] = torch.from_numpy(np.copysign(np.ones_like(table.scale, np.float32), table.scale))
             self.gain[name] = nn.Parameter(torch.tensor(gain, dtype=torch.float32))
             self.offset[name] = nn.Parameter(torch.tensor(offset, dtype=torch.float32))
 
@@ -122,6 +124,7 @@ class _Private(nn.Module):
     def affine(self, node: Node, x: Tensor) -> Tensor:
         table, axis = node.attrs["table"], node.attrs["axis"]
         gain, offset = self.private(table)
+        gain = gain * self._sign[table]
         if table in self.plain:
             return x * channel_view(gain, axis, x.ndim) + channel_view(offset, axis, x.ndim)
         y = F.batch_norm(x.transpose(1, axis), None, None, gain, offset, training=True, eps=1e-5)
@@ -286,9 +289,10 @@ def fold_statistics(network: Network, tables: Mapping[str, Table], inputs: NDArr
     """Turn gains and offsets of normalised channels into the scales and shifts of ``y = scale · x + shift``.
 
     Args:
-        network: the cut network with the tuned weights.
+        network: the cut network with the tuned weights; the signs of its scales stay.
         tables: gains and offsets from `distil`.
         inputs: calibration inputs.
     """
-    goals = {name: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for name, t in tables.items()}
-    return recalibrate(network.with_values(tables=tables), goals, inputs)
+    goals = {name: Statistics(t.shift.astype(np.float64), abs(t.scale.astype(np.float64))) for name, t in tables.items()}
+    signed = {name: Table(np.copysign(t.scale, network.tables[name].scale), t.shift) for name, t in tables.items()}
+    return recalibrate(network.with_values(tables=signed), goals, inputs)
