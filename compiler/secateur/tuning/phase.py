@@ -147,9 +147,10 @@ def _network(
 
 
 def fold_scales(network: Network) -> Network:
-    """Move the scale behind each layer into its filters, so that a criterion that looks at weights sees it.
+    """Move what sets a channel's scale apart from its layer's mean into its filters, where criteria of weights see it.
 
-    The function does not change. A scale near zero leaves a small filter, not a dead one, so that it can be tuned later.
+    The function does not change, and filters are as large as before on the whole: behind a normalisation, larger ones would
+    learn more slowly. A scale near zero leaves a small filter, not a dead one, so that it can be tuned later.
 
     Args:
         network: in normal form.
@@ -166,7 +167,8 @@ def fold_scales(network: Network) -> Network:
         if sum(other.attrs.get("table") == table for other in network.nodes) != 1:
             continue
         scale = network.tables[table].scale.astype(np.float64)
-        factor = np.maximum(np.abs(scale), 1e-3 * max(float(np.abs(scale).mean()), 1e-12))
+        mean = max(float(np.abs(scale).mean()), 1e-12)
+        factor = np.maximum(np.abs(scale) / mean, 1e-3)
         weight = weights[name].astype(np.float64)
         weights[name] = (weight * factor.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32)
         tables[table] = Table((scale / factor).astype(np.float32), network.tables[table].shift)
