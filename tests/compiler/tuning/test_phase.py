@@ -115,9 +115,9 @@ def test_group_lasso_shrinks_whole_channels() -> None:
     small = values < 0.1 * values.max()
     rows = np.sqrt((lasso.weights[first] ** 2).sum((1, 2, 3)))
     columns = np.sqrt((lasso.weights[second] ** 2).sum((0, 2, 3)))
-    if small.any():
-        assert rows[small].max() < 0.2 * rows.max()
-        assert columns[small].max() < 0.2 * columns.max()
+    assert small.any()
+    assert rows[small].max() < 0.2 * rows.max()
+    assert columns[small].max() < 0.2 * columns.max()
 
 
 def test_growing_l2_empties_the_channels_that_are_to_go_and_only_those() -> None:
