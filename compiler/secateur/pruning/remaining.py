@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir import ChannelGroup, Groups, Network
+from secateur.ir import Groups, Network
 from secateur.ir.groups import Axis, Keep
 from secateur.pruning.cut import cut
 from secateur.pruning.sort import sort_groups
@@ -57,8 +58,8 @@ def shrink_groups(network: Network, groups: Groups, keep: Keep) -> Groups:
         for axis, index in group.members.items():
             left = groups.kept(axis, _size(network, axis), keep)
             members[axis] = np.searchsorted(left, index[: keep[group.id]])
-        found.append(ChannelGroup(group.id, group.source, members))
-    return Groups(found, groups.barriers)
+        found.append(replace(group, members=members))
+    return replace(groups, groups=found)
 
 
 def _size(network: Network, axis: Axis) -> int:
