@@ -8,6 +8,7 @@ from pathlib import Path
 
 from secateur.assembly import BuiltRung
 from secateur.ir import Budget, Groups
+from secateur.sparsifying import SparsityReport
 from secateur_agent.bundle.manifest import RungEntry
 
 PRECISIONS = ("int8", "fp32")
@@ -33,6 +34,15 @@ class CompileSettings:
             the profile of this machine alone.
         drop_blocks: rungs may do without residual branches, besides having fewer channels.
         block_criterion: what ranks blocks.
+        schedule: when channels are ranked: at once, in rounds, or while training.
+        schedule_steps: of training, for a schedule that trains.
+        regulariser: penalty of a training phase before channels are ranked; ``none`` leaves it out.
+        regulariser_steps: of that phase.
+        regulariser_strength: of the penalty; the regulariser's own if None.
+        sparsity: zeros among the weights of the base, 0 to 1, or the threshold of the pattern ``value``; 0 is none.
+        sparsity_pattern: which weights become zero; ``N:M`` needs no ``sparsity``.
+        sparsity_criterion: what ranks weights.
+        sparsity_steps: of distillation after pruning weights, zeros held; 0 only recalibrates.
     """
 
     budget: Budget = Budget()  # noqa: RUF009 - frozen
@@ -46,6 +56,15 @@ class CompileSettings:
     verify_latency: bool | None = None
     drop_blocks: bool = False
     block_criterion: str = "block-influence"
+    schedule: str = "one-shot"
+    schedule_steps: int = 300
+    regulariser: str = "none"
+    regulariser_steps: int = 200
+    regulariser_strength: float | None = None
+    sparsity: float = 0.0
+    sparsity_pattern: str = "ratio"
+    sparsity_criterion: str = "magnitude"
+    sparsity_steps: int = 100
 
 
 @dataclass
@@ -79,6 +98,9 @@ class CompileResult:
     tuned_share: float
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    schedule: str = "one-shot"
+    regulariser: str = "none"
+    sparsity: SparsityReport | None = None
 
 
 @dataclass(frozen=True)

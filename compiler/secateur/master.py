@@ -155,8 +155,12 @@ def _positions(groups: Groups, table: str, size: int, larger: Keep, smaller: Kee
 
 
 def subnetwork_of(network: Network, groups: Groups, keep: Keep, statistics: Mapping[str, Statistics]) -> Subnetwork:
-    """Return what is cut from a sorted network at these keep-counts, as tuning sees it."""
-    goals = cut_statistics(groups, keep, statistics)
+    """Return what is cut from a sorted network at these keep-counts, as tuning sees it; ``statistics`` of all channels."""
+    return subnetwork_at(network, groups, keep, cut_statistics(groups, keep, statistics))
+
+
+def subnetwork_at(network: Network, groups: Groups, keep: Keep, goals: Mapping[str, Statistics]) -> Subnetwork:
+    """Return the same with ``goals``, statistics of the channels that it keeps."""
     tables = {name: groups.kept((f"table:{name}", 0), t.scale.size, keep) for name, t in network.tables.items()}
     return Subnetwork(cut(network, groups, keep), _indexes(network, groups, keep), tables, goals)
 
@@ -216,6 +220,7 @@ def tune_master(
     task: Task,
     settings: SandwichSettings,
     on_step: Callable[[int, float], None],
+    teacher: Network | None = None,
 ) -> Master:
     """Tune the rungs of all ladders at once.
 
@@ -228,6 +233,7 @@ def tune_master(
         task: training data; calibration data alone if no step is asked for.
         settings: how long and how hard.
         on_step: told the step and its loss.
+        teacher: the original in the same order, if ``network`` has other weights already; else it is its own teacher.
     """
     untuned = untuned_master(network, groups, scores, task)
     calibration, statistics = untuned.calibration, untuned.goals[0][1]
@@ -260,6 +266,7 @@ def tune_master(
         on_step,
         between,
         solved.weights,
+        teacher,
     )
     tuned = [
         (dict(keep), {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in private.items()})

@@ -18,7 +18,6 @@ from secateur.assembly import Judge, Ladder, build_ladder, build_rung, tensor_sp
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.bundle.pack import digest, pack
 from secateur.compilation import CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
-from secateur.criteria import Evidence, score
 from secateur.dropping import block_losses
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
@@ -30,9 +29,12 @@ from secateur.probing import Probe
 from secateur.programs import parent_for, parents_of, write_parents
 from secateur.protection import protect_largest
 from secateur.pruning import cut, sort_groups
+from secateur.pruning.weights import check_pattern
+from secateur.scheduling import TRAINING, Material, check_preparation, prepare
 from secateur.search import Costs, Estimator, MeasuredTable, Roofline, measured_losses, plan_ladder, price, shrink_path
 from secateur.search.choose import corrections, latency_model, plan_between
 from secateur.search.path import Step
+from secateur.sparsifying import Sparsity, SparsityReport, report_sparsity, sparsify_master
 from secateur.targets import choose_targets, is_this_machine
 from secateur.tuning import SandwichSettings
 from secateur.twin import fixed_values, run
@@ -93,6 +95,14 @@ def compile(
     _check_writable(out)
     if not profiles:
         raise SecateurError("no device profile: give at least one with --profile ('secateur profiles list' shows them)")
+    sparsity = _sparsity(settings)
+    check_preparation(
+        settings.schedule,
+        settings.schedule_steps,
+        settings.regulariser,
+        settings.regulariser_steps,
+        settings.regulariser_strength,
+    )
     clock = _Clock()
     notes: list[str] = []
     known = [load_profile(profile) for profile in profiles]
@@ -107,10 +117,20 @@ def compile(
     proof_error = prove(network, groups, cut, random_keeps(groups, 2))
     clock.lap("prove")
     calibration = loaded.inputs("calibration")
-    evidence = Evidence(network, groups, calibration, loaded.targets("calibration"), loaded.loss, settings.seed)
-    scores = score(settings.criterion, evidence)
-    ordered = sort_groups(network, groups, scores)
-    proof_error = max(proof_error, prove_sorted(network, ordered))
+    material = Material(network, groups, loaded, settings.criterion, settings.schedule_steps, settings.seed)
+    progress("rank", 0, max(_ranking_steps(settings), 1))
+    ranked = prepare(
+        material,
+        settings.schedule,
+        settings.regulariser,
+        settings.regulariser_steps,
+        settings.regulariser_strength,
+        lambda step: progress("rank", step, max(step, _ranking_steps(settings))),
+    )
+    scores = ranked.scores
+    teacher, ordered = (sort_groups(each, groups, scores) for each in (network, ranked.network))
+    proof_error = max(proof_error, prove_sorted(network, teacher), prove_sorted(ranked.network, ordered))
+    clock.lap("rank")
     network = ordered
     scores = {key: -np.sort(-value) for key, value in scores.items()}
     costs = Costs(network, groups)
@@ -138,9 +158,17 @@ def compile(
         loaded,
         tuning,
         lambda step, _: progress("tune", step, settings.steps),
+        teacher,
     )
-    master, tuned_share = protect_largest(untuned_master(network, groups, scores, loaded), master, judge.twin_metric)
+    master, tuned_share = protect_largest(untuned_master(teacher, groups, scores, loaded), master, judge.twin_metric)
     clock.lap("tune")
+    dense = master
+    if sparsity is not None:
+        progress("sparsify", 0, max(sparsity.steps, 1))
+        master = sparsify_master(
+            master, teacher, loaded, sparsity, lambda step: progress("sparsify", step, settings.sparsity_steps)
+        )
+        clock.lap("sparsify")
     ladders: dict[str, Ladder] = {}
     total, done = sum(len(found) for found in plans.values()), 0
     for target in chosen:
@@ -161,7 +189,10 @@ def compile(
         proof_error=proof_error,
         tuning_steps=settings.steps,
         tuned_share=tuned_share,
-        notes=[*notes, *evidence.notes],
+        notes=[*notes, *dict.fromkeys(material.notes)],
+        schedule=settings.schedule,
+        regulariser=settings.regulariser,
+        sparsity=None if sparsity is None else _sparsity_report(dense, master, sparsity, chosen, ladders),
     )
     states = {}
     try:
@@ -192,6 +223,27 @@ def _check_writable(out: Path) -> None:
 def _share_of_full(targets: Sequence[Estimator], costs: Costs, full: Keep, keep: Keep) -> float:
     """Latency as a share of the full network's, the mean of all targets."""
     return sum(t.latency_ms(costs, keep) / t.latency_ms(costs, full) for t in targets) / len(targets)
+
+
+def _sparsity(settings: CompileSettings) -> Sparsity | None:
+    wanted = check_pattern(settings.sparsity_pattern, settings.sparsity, settings.sparsity_criterion)
+    if not wanted:
+        return None
+    return Sparsity(
+        settings.sparsity_pattern, settings.sparsity, settings.sparsity_criterion, settings.sparsity_steps, settings.seed
+    )
+
+
+def _sparsity_report(
+    dense: Master, master: Master, sparsity: Sparsity, targets: Sequence[Estimator], ladders: dict[str, Ladder]
+) -> SparsityReport:
+    keeps = {f"{profile}/{rung.entry.id}": rung.entry.keep for profile, ladder in ladders.items() for rung in ladder.rungs}
+    return report_sparsity(dense, master, sparsity, sorted({target.precision for target in targets}), keeps)
+
+
+def _ranking_steps(settings: CompileSettings) -> int:
+    steps = settings.regulariser_steps if settings.regulariser != "none" else 0
+    return steps + (settings.schedule_steps if settings.schedule in TRAINING else 0)
 
 
 def _offset_progress(progress: Progress, done: int, total: int, number: int) -> None:

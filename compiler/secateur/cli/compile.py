@@ -15,12 +15,25 @@ from typer.core import TyperCommand
 
 from secateur.cli.console import console, print_json, print_table, size
 from secateur.cli.options import JsonOption
+from secateur.cli.pruning_options import (
+    RegulariserOption,
+    RegulariserStepsOption,
+    RegulariserStrengthOption,
+    ScheduleOption,
+    ScheduleStepsOption,
+    SparsityCriterionOption,
+    SparsityOption,
+    SparsityPatternOption,
+    SparsityStepsOption,
+)
 
 _STAGES = {
     "load": "bring to normal form",
     "prove": "prove the channel groups",
+    "rank": "rank channels",
     "search": "measure what cutting costs",
     "tune": "tune all rungs together",
+    "sparsify": "prune weights",
     "build": "quantize, export, gate",
     "pack": "pack and sign",
 }
@@ -95,6 +108,15 @@ def compile_(
     keys: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the signing keys; created if missing.", show_default=False)
     ] = None,
+    schedule: ScheduleOption = "one-shot",
+    schedule_steps: ScheduleStepsOption = 300,
+    regulariser: RegulariserOption = "none",
+    regulariser_steps: RegulariserStepsOption = 200,
+    regulariser_strength: RegulariserStrengthOption = None,
+    sparsity: SparsityOption = 0.0,
+    sparsity_pattern: SparsityPatternOption = "ratio",
+    sparsity_criterion: SparsityCriterionOption = "magnitude",
+    sparsity_steps: SparsityStepsOption = 100,
     as_json: JsonOption = False,
 ) -> None:
     """Compile a trained network into a ladder for one or more devices.
@@ -120,7 +142,7 @@ def compile_(
     from secateur.bundle.keys import default_folder, load_or_create_keys
     from secateur.ir import parse_budget
     from secateur.pipeline import CompileSettings, compile
-    from secateur.report import summarise, write_report
+    from secateur.report import notes, summarise, write_report
 
     torch.set_num_threads(threads)
     settings = CompileSettings(
@@ -134,6 +156,15 @@ def compile_(
         verify_latency=verify_latency,
         drop_blocks=drop_blocks,
         block_criterion=block_criterion,
+        schedule=schedule,
+        schedule_steps=schedule_steps,
+        regulariser=regulariser,
+        regulariser_steps=regulariser_steps,
+        regulariser_strength=regulariser_strength,
+        sparsity=sparsity,
+        sparsity_pattern=sparsity_pattern,
+        sparsity_criterion=sparsity_criterion,
+        sparsity_steps=sparsity_steps,
     )
     chosen = name or Path(model.split(":")[-1]).name.removesuffix(".onnx").replace("_", "-")
     folder = keys or default_folder()
@@ -141,8 +172,9 @@ def compile_(
     with _progress(quiet=as_json) as tell:
         result = compile(model, task, profile, out, chosen, signer, settings, tell)
     write_report(out, result)
+    report = summarise(result)
     if as_json:
-        print_json(summarise(result))
+        print_json(report)
         return
     for note in result.notes:
         print(note)
@@ -165,6 +197,8 @@ def compile_(
         print_table(columns, rows, "no rung")
         for rung, reason in made.dropped.items():
             print(f"{rung} is not shipped: {reason}")
+    for line in notes(report):
+        print(line)
     print(f"\nsigned with the keys in {folder} (development mode: all keys on this host); report in {out / 'report.html'}")
 
 

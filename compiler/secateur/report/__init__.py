@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 
 from secateur.report.html import render
-from secateur.report.summary import Report, summarise
+from secateur.report.summary import Report, notes, summarise
 from secateur_agent.store.files import write_atomic
 
-__all__ = ["Report", "render", "summarise", "write_report"]
+__all__ = ["Report", "notes", "render", "summarise", "write_report"]
 
 
 def write_report(folder: Path, result: object) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import jinja2
 
-from secateur.report.summary import ProfileReport, Report
+from secateur.report.summary import ProfileReport, Report, notes
 
 WIDTH, HEIGHT, MARGIN = 460, 260, 44
 
@@ -82,5 +82,5 @@ def render(report: Report) -> str:
         for profile in report.profiles
     }
     return environment.get_template("report.html.j2").render(
-        report=report, plots=plots, width=WIDTH, height=HEIGHT, margin=MARGIN
+        report=report, notes=notes(report), plots=plots, width=WIDTH, height=HEIGHT, margin=MARGIN
     )

@@ -43,6 +43,22 @@ class ProfileReport(msgspec.Struct, frozen=True, kw_only=True):
     bundle_ratio: float
     rungs: tuple[RungReport, ...]
     dropped: dict[str, str]
+    original_change: float | None = None
+    """Metric of r0 as shipped less that of the user's network, both on validation; None if r0 is not shipped."""
+
+
+class SparsityEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Zeros in the base; sizes in bytes, ``compressed`` ones under xz. ``pattern_kept``: profile/rung → N:M holds there."""
+
+    pattern: str
+    criterion: str
+    zero_share: float
+    layers: dict[str, float]
+    base_bytes: dict[str, int]
+    compressed_before: dict[str, int]
+    compressed_after: dict[str, int]
+    pattern_kept: dict[str, bool]
+    note: str
 
 
 class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +95,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     tuned_share: float
     seconds: dict[str, float]
     notes: tuple[str, ...] = ()
+    schedule: str = "one-shot"
+    regulariser: str = "none"
+    sparsity: SparsityEntry | None = None
 
 
 def _finite(value: float) -> float | None:
@@ -120,6 +139,7 @@ def summarise(result: Any) -> Report:
                 bundle_ratio=round(made.bundle_bytes / max(rung.file_bytes for rung in rungs), 4),
                 rungs=rungs,
                 dropped=made.dropped,
+                original_change=_original_change(made.rungs, result.original_value["validation"]),
             )
         )
     return Report(
@@ -138,4 +158,39 @@ def summarise(result: Any) -> Report:
         tuning_steps=result.tuning_steps,
         tuned_share=result.tuned_share,
         seconds=result.seconds,
+        schedule=result.schedule,
+        regulariser=result.regulariser,
+        sparsity=None if result.sparsity is None else SparsityEntry(**vars(result.sparsity)),
     )
+
+
+def _original_change(rungs: Any, original: float) -> float | None:
+    first = next((rung for rung in rungs if rung.entry.id.startswith("r0-")), None)
+    return None if first is None else round(first.entry.metric_value - original, 6)
+
+
+def notes(report: Report) -> list[str]:
+    """Return what a person must know of how the shared base was changed, one line each."""
+    lines = []
+    for profile in report.profiles:
+        if profile.original_change is not None:
+            points = 100 * profile.original_change
+            lines.append(
+                f"{profile.profile}: r0 shares the tuned base; {report.metric} on validation moved by {points:+.1f} points"
+            )
+    found = report.sparsity
+    if found is not None:
+        lines.append(f"{found.zero_share:.1%} of the shared weights are zero ({found.pattern}, by {found.criterion})")
+        lines += [
+            f"base-{p}: {size} bytes as before; xz makes it {found.compressed_after[p]}, before {found.compressed_before[p]}"
+            for p, size in found.base_bytes.items()
+        ]
+        broken = [rung for rung, kept in found.pattern_kept.items() if not kept]
+        if found.pattern_kept:
+            lines.append(
+                f"every rung keeps the {found.pattern} pattern"
+                if not broken
+                else f"{', '.join(broken)}: the {found.pattern} pattern does not hold in every layer of the cut network"
+            )
+        lines.append(found.note)
+    return lines

@@ -1,22 +1,30 @@
 """Repairs what was cut: recalibration of private tables, and sandwich distillation of the shared weights."""
 
 from secateur.tuning.block_repair import repair
+from secateur.tuning.phase import Data, Masking, fold_scales, train_phase
 from secateur.tuning.recalibration import Statistics, measure_statistics, recalibrate
 from secateur.tuning.reconstruction import Reconstruction, reconstruct
+from secateur.tuning.regularisers import REGULARISERS, check_regulariser
 from secateur.tuning.sandwich import Between, Mixture, SandwichSettings, distil, fold_statistics
 from secateur.tuning.subnetwork import Subnetwork
 
 __all__ = [
+    "REGULARISERS",
     "Between",
+    "Data",
+    "Masking",
     "Mixture",
     "Reconstruction",
     "SandwichSettings",
     "Statistics",
     "Subnetwork",
+    "check_regulariser",
     "distil",
+    "fold_scales",
     "fold_statistics",
     "measure_statistics",
     "recalibrate",
     "reconstruct",
     "repair",
+    "train_phase",
 ]

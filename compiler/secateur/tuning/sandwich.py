@@ -119,6 +119,10 @@ class _Private(nn.Module):
         """Return the gain and the offset of each channel of a table."""
         return self.gain[table], self.offset[table]
 
+    def normalised(self) -> dict[str, Tensor]:
+        """Return the gains of the tables behind a normalisation."""
+        return {name: gain for name, gain in self.gain.items() if name not in self.plain}
+
     def keep_signs(self) -> None:
         """Gains keep the sign that they began with, so that no sign of a weight depends on the rung."""
         with torch.no_grad():
@@ -158,6 +162,8 @@ def distil(
     on_step: Callable[[int, float], None] | None = None,
     between: Sequence[Between] = (),
     start: Mapping[str, NDArray[np.float32]] | None = None,
+    teacher: Network | None = None,
+    after_step: Callable[[Mapping[str, Tensor]], None] | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], list[dict[str, Table]]]:
     """Tune the shared weights and every subnetwork's private values.
 
@@ -171,6 +177,8 @@ def distil(
         on_step: called after each step with its number and loss.
         between: networks that are not rungs, but should work after recalibration alone.
         start: shared weights to begin with, if not the original's.
+        teacher: the network to follow, if the shared weights are not its own.
+        after_step: may change the shared weights in place after each step, to hold them to a pattern.
 
     Returns:
         The shared weights, and for each subnetwork its tables: *gains and offsets of normalised channels*, to be folded by
@@ -194,14 +202,15 @@ def distil(
         nesterov=True,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    teacher, name = fixed_values(original), next(iter(original.inputs))
+    followed = teacher or original
+    wanted, name = fixed_values(followed), next(iter(original.inputs))
     batches = _endless_batches(len(inputs), settings.batch, rng)
     for step in range(settings.steps):
         chosen = next(batches)
         x = torch.from_numpy(inputs[chosen])
         y = None if targets is None else torch.from_numpy(np.asarray(targets)[chosen])
         with torch.no_grad():
-            expected = run(original, {name: x}, teacher)
+            expected = run(followed, {name: x}, wanted)
         optimiser.zero_grad(set_to_none=True)
         total = 0.0
         taken = [students[index] for index in _sandwich(len(students), settings.widths, rng)]
@@ -220,6 +229,9 @@ def distil(
         schedule.step()
         for student in students:
             student.keep_signs()
+        if after_step is not None:
+            with torch.no_grad():
+                after_step(shared)
         if on_step is not None:
             on_step(step + 1, total)
     weights = {key: parameter.detach().numpy().copy() for key, parameter in shared.items()}

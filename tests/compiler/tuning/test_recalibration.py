@@ -12,8 +12,16 @@ from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import Groups, Network, Table
 from secateur.load.task import accuracy
+from secateur.master import subnetwork_of
 from secateur.pruning import cut, sort_groups
-from secateur.tuning import Statistics, fold_statistics, measure_statistics, recalibrate
+from secateur.tuning import (
+    SandwichSettings,
+    Statistics,
+    distil,
+    fold_statistics,
+    measure_statistics,
+    recalibrate,
+)
 from secateur.twin import fixed_values, run
 
 
@@ -98,3 +106,23 @@ def test_gains_and_offsets_become_scales_and_shifts() -> None:
         np.testing.assert_allclose(statistics[name].mean, 0.25, atol=1e-4)
         np.testing.assert_allclose(statistics[name].deviation, 0.5, rtol=1e-3)
     np.testing.assert_array_equal(folded.tables["t2"].scale, 0.5)
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_a_network_recalibrated_to_its_own_statistics_stays_what_it_is(name: str) -> None:
+    """Also where a batch norm with negative scales stands behind an addition, so that no weight can take the signs over."""
+    network, x = network_of(name), samples(MAKERS[name][1], 128)
+    tables = recalibrate(network, measure_statistics(network, x), x)
+    for key, table in network.tables.items():
+        np.testing.assert_allclose(tables[key].scale, table.scale, rtol=1e-3, atol=1e-4)
+
+
+def test_tuning_keeps_the_signs_of_scales_behind_an_addition() -> None:
+    network, x = network_of("mixed"), samples(MAKERS["mixed"][1], 128)
+    groups = find_groups(network)
+    start = subnetwork_of(network, groups, groups.full(), measure_statistics(network, x))
+    _, (tables,) = distil(network, [start], x, SandwichSettings(steps=1, batch=128, learning_rate=1e-9))
+    folded = fold_statistics(network, tables, x)
+    assert any((table.scale < 0).any() for table in network.tables.values())
+    for key, table in network.tables.items():
+        np.testing.assert_allclose(folded[key].scale, table.scale, rtol=1e-3, atol=1e-3)
