@@ -52,16 +52,14 @@ def collect(network: Network, ties: Ties) -> Groups:
         channel: Channel = {}
         for axis, index in elements:
             channel.setdefault(axis, []).append(index)
-        made = any(name.startswith("weight:") and number == 0 for name, number in channel)
-        used = any(name.startswith("weight:") and number == 1 for name, number in channel)
-        if made and used:
+        if any(map(ties.makes, channel)) and any(map(ties.consumes, channel)):
             signature = tuple(sorted((axis, len(indices)) for axis, indices in channel.items()))
             families.setdefault(signature, []).append(channel)
     order = [node.attrs["weight"] for node in network.nodes if "weight" in node.attrs]
     sources = {node.attrs["weight"]: node.source for node in network.nodes if "weight" in node.attrs}
 
     def first_weight(signature: tuple[tuple[Axis, int], ...]) -> int:
-        makers = [name.removeprefix("weight:") for (name, axis), _ in signature if name.startswith("weight:") and axis == 0]
+        makers = [axis[0].removeprefix("weight:") for axis, _ in signature if ties.makes(axis)]
         return min(order.index(name) for name in makers)
 
     ranked = sorted(families.items(), key=lambda item: (first_weight(item[0]), -len(item[0]), item[0]))

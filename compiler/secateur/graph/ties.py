@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir import Network
+from secateur.ir import Network, Node
 from secateur.ir.groups import Axis
 
 Indices = NDArray[np.int64]
@@ -40,6 +40,8 @@ class Ties:
             total += size
         self._parent = np.arange(total, dtype=np.int64)
         self.reasons: dict[int, str] = {}
+        self._layers = {node.attrs["weight"] for node in network.nodes if "weight" in node.attrs}
+        self._sums: set[Axis] = set()
 
     def size(self, name: str, axis: int) -> int:
         """Return the number of elements on an axis."""
@@ -62,6 +64,27 @@ class Ties:
         """Tie two tensors element by element along the same axes (None: all but the batch)."""
         for axis in range(1, self.rank(a)) if axes is None else axes:
             self.tie((tensor_axis(a, axis)), tensor_axis(b, axis))
+
+    def sum_over(self, axis: Axis) -> None:
+        """An operator without a weight sums over this axis: it consumes channels as a weight does."""
+        self._sums.add(axis)
+
+    def makes(self, axis: Axis) -> bool:
+        """Whether the axis is the output of a layer's weight."""
+        return axis[1] == 0 and axis[0].removeprefix("weight:") in self._layers
+
+    def consumes(self, axis: Axis) -> bool:
+        """Whether the axis is the input of a layer's weight, or is summed over."""
+        return axis in self._sums or (axis[1] == 1 and axis[0].removeprefix("weight:") in self._layers)
+
+    def tie_broadcast(self, node: Node) -> None:
+        """Tie all operands of a node, inputs and constants, to its output; an axis of size 1 broadcasts."""
+        y = node.output
+        for axis in range(1, self.rank(y)):
+            whole = tensor_axis(y, axis)
+            for operand in (*(tensor_axis(x, axis) for x in node.inputs), *(weight_axis(w, axis) for w in node.constants)):
+                if self._sizes[operand] == self._sizes[whole]:
+                    self.tie(operand, whole)
 
     def freeze(self, axis: Axis, reason: str) -> None:
         """Nothing on this axis may be cut."""

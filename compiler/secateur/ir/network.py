@@ -61,6 +61,7 @@ class Network:
         weights: shared weights, (out, in / groups, kernel…), float32.
         tables: private tables of the ``Affine`` nodes.
         shapes: every tensor → shape, −1 for the batch.
+        dtypes: element types of inputs and outputs that are not ``float32``, by numpy's names.
     """
 
     inputs: dict[str, tuple[int, ...]]
@@ -69,6 +70,11 @@ class Network:
     weights: dict[str, Array]
     tables: dict[str, Table]
     shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str] = field(default_factory=dict)
+
+    def dtype(self, name: str) -> str:
+        """Return the element type of an input or output, by numpy's name."""
+        return self.dtypes.get(name, "float32")
 
     def consumers(self) -> dict[str, list[Node]]:
         """Return tensor → the nodes that read it."""

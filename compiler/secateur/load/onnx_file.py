@@ -10,12 +10,13 @@ from onnx import numpy_helper
 
 from secateur.ir import Network, UnsupportedModelError
 from secateur.load.agreement import check_agreement
-from secateur.load.builder import Builder
+from secateur.load.builder import ELEMENT_TYPES, Builder
 from secateur.load.converters import CONTROL_FLOW, CONVERTERS
 from secateur.load.normal_form import normalise
 from secateur.twin import shapes_of
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
+_INPUT_TYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64", onnx.TensorProto.INT32: "int32"}
 OLDEST_OPSET = 11
 
 
@@ -23,7 +24,7 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
     """Bring an ONNX model to normal form; it does not matter whether batch norm was folded into it.
 
     Args:
-        source: a file, or a model in memory. Opset 11 or later; float32; the first axis of each input is the batch.
+        source: a file, or a model in memory. Opset 11 or later; inputs float32, int32 or int64; the first axis of each input is the batch.
 
     Returns:
         The network, weights in the order of the file.
@@ -37,10 +38,11 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     _check_finite(constants, what)
-    builder = Builder(constants, opset)
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    builder = Builder(constants, opset, read)
     for value in graph.input:
         if value.name not in constants:
-            builder.add_input(value.name, _input_shape(value, what))
+            builder.add_input(value.name, *_input_type(value, what))
     if not builder.inputs:
         raise UnsupportedModelError(f"{what}: it has no input")
     for index, node in enumerate(graph.node):
@@ -52,10 +54,10 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
                 f"{label}: operator of domain {node.domain!r} not supported; export with standard ones"
             )
         builder.convert(node, CONVERTERS.get(node.op_type), label)
-    outputs = [builder.resolve(value.name) for value in graph.output]
-    for name, value in zip(outputs, graph.output):
-        if name not in builder.shapes:
+    for value in graph.output:
+        if builder.resolve(value.name) not in {*builder.shapes, *builder.views}:
             raise UnsupportedModelError(f"{what}: output {value.name} does not depend on an input")
+    outputs = [builder.tensor(value.name) for value in graph.output]
     for name, value in zip(outputs, graph.output):
         if name in builder.inputs or outputs.count(name) > 1:
             raise UnsupportedModelError(f"{what}: output {value.name} is the same tensor as an input or another output")
@@ -66,6 +68,7 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
         weights=builder.weights,
         tables=builder.tables,
         shapes={},
+        dtypes={name: ELEMENT_TYPES[builder.dtypes[name]] for name in (*builder.inputs, *outputs)},
     )
     network = normalise(network, {name: value.name for name, value in zip(outputs, graph.output)})
     network.shapes = shapes_of(network)
@@ -99,13 +102,15 @@ def _check_finite(constants: dict[str, np.ndarray], what: str) -> None:
             raise UnsupportedModelError(f"{what}: weight {name} has NaN or infinite values; was the training healthy?")
 
 
-def _input_shape(value: onnx.ValueInfoProto, what: str) -> tuple[int, ...]:
+def _input_type(value: onnx.ValueInfoProto, what: str) -> tuple[tuple[int, ...], str]:
     tensor = value.type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
-        raise UnsupportedModelError(f"{what}: input {value.name}: only float32 inputs are supported")
+    dtype = _INPUT_TYPES.get(tensor.elem_type)
+    if dtype is None:
+        known = ", ".join(_INPUT_TYPES.values())
+        raise UnsupportedModelError(f"{what}: input {value.name}: its element type is not supported, only {known} are")
     dims = [dim.dim_value for dim in tensor.shape.dim]
     if len(dims) < 2 or any(size <= 0 for size in dims[1:]):
         raise UnsupportedModelError(
             f"{what}: input {value.name}: needs a batch axis and fixed sizes after it, got {[d or '?' for d in dims]}"
         )
-    return (-1, *dims[1:])
+    return (-1, *dims[1:]), dtype

@@ -22,11 +22,13 @@ _UNARY = (
 )
 
 
-@rule(*_UNARY, "Abs", "ScalarAffine", "Add", "Sub", "Mul")
+_BROADCASTING = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+
+
+@rule(*_UNARY, "Abs", "Log", "Reciprocal", "Gelu", "Cast", "Not", "ScalarAffine", *_BROADCASTING)
 def elementwise(node: Node, ties: Ties) -> None:
-    """All operands and the result are tied element by element."""
-    for name in node.inputs:
-        ties.tie_tensors(name, node.output)
+    """All operands, constants among them, and the result are tied element by element; an axis of size 1 broadcasts."""
+    ties.tie_broadcast(node)
 
 
 @rule("Softmax")

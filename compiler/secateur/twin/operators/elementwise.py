@@ -25,6 +25,8 @@ _unary("Exp", torch.exp)
 _unary("Sqrt", torch.sqrt)
 _unary("Neg", torch.neg)
 _unary("Abs", torch.abs)
+_unary("Log", torch.log)
+_unary("Reciprocal", torch.reciprocal)
 
 
 @operator("LeakyRelu")
@@ -60,6 +62,21 @@ def _sub(xs: list[Tensor], attrs: Attrs) -> Tensor:
 @operator("Mul")
 def _mul(xs: list[Tensor], attrs: Attrs) -> Tensor:
     return xs[0] * xs[1]
+
+
+@operator("Div")
+def _div(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return xs[0] / xs[1]
+
+
+@operator("Max")
+def _max(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return torch.maximum(xs[0], xs[1])
+
+
+@operator("Min")
+def _min(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return torch.minimum(xs[0], xs[1])
 
 
 @operator("ScalarAffine")

@@ -1,0 +1,43 @@
+"""Inputs for a network: random ones, and samples of a task by the names of the network's inputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from secateur.ir import Network
+
+MOST_IDS = 1 << 16
+
+
+def id_limit(network: Network, name: str) -> int:
+    """Return how many different integers an input may hold: as many as the smallest table that it indexes has rows.
+
+    Args:
+        network: in normal form.
+        name: an integer input.
+    """
+    reached, limit = {name}, MOST_IDS
+    for node in network.nodes:
+        if not reached.isdisjoint(node.inputs):
+            if node.op == "Embedding":
+                limit = min(limit, len(network.weights[node.constants[0]]))
+            else:
+                reached.add(node.output)
+    return limit if limit < MOST_IDS else 2
+
+
+def random_input(network: Network, name: str, batch: int, generator: torch.Generator) -> Tensor:
+    """Return a random input: normal float32 numbers, or integers in the range that the network takes.
+
+    Args:
+        network: in normal form.
+        name: the input.
+        batch: samples.
+        generator: source of the numbers.
+    """
+    shape = (batch, *network.inputs[name][1:])
+    if network.dtype(name) == "float32":
+        return torch.randn(shape, generator=generator, dtype=torch.float64).float()
+    ids = torch.randint(0, id_limit(network, name), shape, generator=generator)
+    return ids.to(getattr(torch, network.dtype(name)))

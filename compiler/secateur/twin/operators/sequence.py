@@ -1,0 +1,94 @@
+"""Products of computed tensors, norms of each sample by itself, embeddings, joins and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from secateur.twin.operators.registry import OPERATORS, Attrs, operator
+
+
+@operator("MatMul")
+def _matmul(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return torch.matmul(xs[0], xs[1])
+
+
+@operator("Reshape")
+def _reshape(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return xs[0].reshape(len(xs[0]), *attrs["shape"][1:])
+
+
+@operator("LayerNormalization")
+def _layer_norm(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    x, axis = xs[0], attrs["axis"]
+    centred = x - x.mean(axis, keepdim=True)
+    y: Tensor = centred * torch.rsqrt((centred**2).mean(axis, keepdim=True) + attrs["epsilon"])
+    return y
+
+
+@operator("InstanceNormalization")
+def _instance_norm(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return F.instance_norm(xs[0], eps=attrs["epsilon"])
+
+
+@operator("Gelu")
+def _gelu(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return F.gelu(xs[0], approximate=attrs["approximate"])
+
+
+@operator("Embedding")
+def _embedding(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return F.embedding(xs[0], xs[1])
+
+
+@operator("Expand")
+def _expand(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return xs[1].expand(len(xs[0]), *xs[1].shape[1:])
+
+
+@operator("Concat")
+def _concat(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return torch.cat(xs, attrs["axis"])
+
+
+@operator("Where")
+def _where(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    computed = attrs["computed"]
+    rest = iter(xs[len(computed) :])
+    chosen = {letter: x for letter, x in zip(computed, xs)}
+    condition, x, y = (chosen[letter] if letter in chosen else next(rest) for letter in "cxy")
+    return torch.where(condition.bool(), x, y)
+
+
+@operator("Not")
+def _not(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return torch.logical_not(xs[0])
+
+
+def _comparison(name: str, function: Callable[[Tensor, Tensor | float], Tensor]) -> None:
+    OPERATORS[name] = lambda xs, attrs: function(xs[0], xs[1] if len(xs) > 1 else attrs["value"])
+
+
+_comparison("Equal", torch.eq)
+_comparison("Greater", torch.gt)
+_comparison("GreaterOrEqual", torch.ge)
+_comparison("Less", torch.lt)
+_comparison("LessOrEqual", torch.le)
+
+
+@operator("ReduceMean")
+def _reduce_mean(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return xs[0].mean(attrs["axes"], keepdim=True)
+
+
+@operator("ReduceSum")
+def _reduce_sum(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return xs[0].sum(attrs["axes"], keepdim=True)
+
+
+@operator("ReduceMax")
+def _reduce_max(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return xs[0].amax(attrs["axes"], keepdim=True)
