@@ -76,7 +76,7 @@ def _group(group_id: str, source: str, channels: list[Channel]) -> ChannelGroup:
 
 def _barriers(network: Network, ties: Ties, groups: list[ChannelGroup]) -> dict[str, str]:
     free = {axis for group in groups for axis in group.members}
-    found: dict[str, str] = {}
+    found = dict(ties.whole)
     for node in network.nodes:
         axis = weight_axis(node.attrs["weight"], 0) if "weight" in node.attrs else None
         if axis is not None and axis not in free:

@@ -42,6 +42,7 @@ class Ties:
         self.reasons: dict[int, str] = {}
         self._layers = {node.attrs["weight"] for node in network.nodes if "weight" in node.attrs}
         self._sums: set[Axis] = set()
+        self.whole: dict[str, str] = {}
 
     def size(self, name: str, axis: int) -> int:
         """Return the number of elements on an axis."""
@@ -64,6 +65,10 @@ class Ties:
         """Tie two tensors element by element along the same axes (None: all but the batch)."""
         for axis in range(1, self.rank(a)) if axes is None else axes:
             self.tie((tensor_axis(a, axis)), tensor_axis(b, axis))
+
+    def keep_whole(self, source: str, reason: str) -> None:
+        """Note for the report why a layer without a weight of its own (a recurrent one) is not cut at all."""
+        self.whole[source] = reason
 
     def sum_over(self, axis: Axis) -> None:
         """An operator without a weight sums over this axis: it consumes channels as a weight does."""

@@ -47,6 +47,11 @@ class Converting:
         self.attrs = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
 
     @property
+    def one_sample(self) -> bool:
+        """Whether the file takes a batch of exactly one."""
+        return self._builder.one_sample
+
+    @property
     def inputs(self) -> list[str]:
         """The inputs as tensors whose first axis is the batch; constants by their names.
 
@@ -100,6 +105,10 @@ class Converting:
     def arranged(self, index: int = 0) -> Arranged:
         """Return a computed input with the batch in front, whatever its view."""
         return self._builder.arranged(self.view(index))
+
+    def arranged_view(self, view: View) -> Arranged:
+        """Return a view with the batch in front."""
+        return self._builder.arranged(view)
 
     def put_back(self, like: Arranged, tensor: str, output: str = "") -> None:
         """The output is ``tensor``, arranged as the ONNX tensor of ``like`` is."""
@@ -162,7 +171,8 @@ class Builder:
     """A network under construction. ``shapes`` has −1 for the batch.
 
     ``views`` are ONNX tensors that are rearranged tensors of the network; ``read`` are the names that some node reads;
-    ``moved`` are constants made of one other (a transposed weight), and its name.
+    ``moved`` are constants made of one other (a transposed weight), and its name. ``one_sample``: the file takes a batch of
+    exactly one, so that the batch and another axis of size 1 may change places.
     """
 
     def __init__(self, constants: dict[str, Constant], opset: int, read: set[str] | None = None) -> None:
@@ -177,6 +187,7 @@ class Builder:
         self.dtypes: dict[str, torch.dtype] = {}
         self.aliases: dict[str, str] = {}
         self.views: dict[str, View] = {}
+        self.one_sample = True
         self.moved: dict[str, str] = {}
         self._made: dict[tuple[object, ...], str] = {}
 
@@ -203,6 +214,8 @@ class Builder:
             UnsupportedModelError: if the batch is not its first axis.
         """
         view = self.view(name)
+        if self.one_sample and not view.batch_first:
+            view = view.batch_swapped()
         if not view.batch_first:
             raise UnsupportedModelError(f"{view.origin[1]}: the batch does not remain the first axis")
         return self._materialise(view, name)

@@ -16,6 +16,7 @@ from secateur.load.normal_form import normalise
 from secateur.twin import shapes_of
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
+_TAKE_INFINITY = ("Add", "Where", "Max", "Min", "Clip", "Unsqueeze", "Expand", "Slice", "Identity")
 _INPUT_TYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64", onnx.TensorProto.INT32: "int32"}
 OLDEST_OPSET = 11
 
@@ -37,12 +38,13 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
     opset = _opset(model, what)
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    _check_finite(constants, what)
+    _check_finite(graph, constants, what)
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     builder = Builder(constants, opset, read)
     for value in graph.input:
         if value.name not in constants:
             builder.add_input(value.name, *_input_type(value, what))
+            builder.one_sample &= value.type.tensor_type.shape.dim[0].dim_value == 1
     if not builder.inputs:
         raise UnsupportedModelError(f"{what}: it has no input")
     for index, node in enumerate(graph.node):
@@ -96,9 +98,13 @@ def _opset(model: onnx.ModelProto, what: str) -> int:
     return opset
 
 
-def _check_finite(constants: dict[str, np.ndarray], what: str) -> None:
+def _check_finite(graph: onnx.GraphProto, constants: dict[str, np.ndarray], what: str) -> None:
+    """NaN is refused anywhere; infinity is what masks and bounds may have, and nothing else."""
+    strict = {name for node in graph.node if node.op_type not in _TAKE_INFINITY for name in node.input}
     for name, value in constants.items():
-        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+        if not np.issubdtype(value.dtype, np.floating):
+            continue
+        if np.isnan(value).any() or (name in strict and np.isinf(value).any()):
             raise UnsupportedModelError(f"{what}: weight {name} has NaN or infinite values; was the training healthy?")
 
 

@@ -68,6 +68,15 @@ class View:
         """Return the same tensor with its atoms in other groups."""
         return View(self.source, self.axes, groups, origin or self.origin)
 
+    def batch_swapped(self, place: int = 0) -> View:
+        """Return the view with the batch on axis ``place``, if that is of size 1 and the batch an axis of its own."""
+        at = self.groups.index([self.batch]) if [self.batch] in self.groups else place
+        if at == place or self.groups[place]:
+            return self
+        groups = list(self.groups)
+        groups[at], groups[place] = groups[place], groups[at]
+        return self.regrouped(groups)
+
     def transposed(self, perm: Sequence[int], origin: tuple[str, str]) -> View:
         """Return the view with its axes in another order."""
         return self.regrouped([self.groups[axis] for axis in perm], origin)

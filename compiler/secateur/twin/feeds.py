@@ -11,7 +11,7 @@ MOST_IDS = 1 << 16
 
 
 def id_limit(network: Network, name: str) -> int:
-    """Return how many different integers an input may hold: as many as the smallest table that it indexes has rows.
+    """Return how many different integers an input may hold: those that the smallest table it indexes has rows for.
 
     Args:
         network: in normal form.
@@ -22,6 +22,8 @@ def id_limit(network: Network, name: str) -> int:
         if not reached.isdisjoint(node.inputs):
             if node.op == "Embedding":
                 limit = min(limit, len(network.weights[node.constants[0]]))
+            elif node.op == "Equal" and node.constants:  # one-hot vectors by comparison with 0, 1, 2, …
+                limit = min(limit, int(network.weights[node.constants[0]].max()) + 1)
             else:
                 reached.add(node.output)
     return limit if limit < MOST_IDS else 2

@@ -11,6 +11,7 @@ from secateur.ir import Node
 def recurrent(node: Node, ties: Ties) -> None:
     """A barrier on every axis."""
     reason = f"recurrent layer {node.source} ({node.op}) is kept whole"
+    ties.keep_whole(node.source, reason)
     for name in (*node.inputs, node.output):
         for axis in range(1, ties.rank(name)):
             ties.freeze(tensor_axis(name, axis), reason)

@@ -57,9 +57,11 @@ def _binary(node: Converting) -> None:
         if value.size != 1:
             raise node.fail("only a number is supported as exponent")
         _power(node, x, float(value.item()))
+    elif value.size == 1 and np.isinf(value).all():
+        node.put_back(x, x.tensor)
     elif value.size == 1:
-        node.emit_like("Clip", x, **{"Max": {"min": float(value.item()), "max": None},
-                                     "Min": {"min": None, "max": float(value.item())}}[node.op])
+        bound = float(value.item())
+        node.emit_like("Clip", x, min=bound if node.op == "Max" else None, max=bound if node.op == "Min" else None)
     else:
         node.emit_like(node.op, x, constants=(node.weight(value),))
 

@@ -85,15 +85,22 @@ def _pad(node: Converting) -> None:
     pads, value = node.constant(1), node.constant(2)
     rank = len(node.shape())
     axes = node.constant(3)
-    if pads is None or node.attrs.get("mode", b"constant") != b"constant" or (value is not None and value.item() != 0):
-        raise node.fail("only padding by constant zeros is supported")
+    mode = node.attrs.get("mode", b"constant")
+    if pads is None or mode not in (b"constant", b"reflect") or (value is not None and value.size and value.item() != 0):
+        raise node.fail("only padding by constant zeros or by reflection is supported")
     chosen = [int(a) % rank for a in axes] if axes is not None else list(range(rank))
     begins, ends = [0] * rank, [0] * rank
     for index, axis in enumerate(chosen):
         begins[axis], ends[axis] = int(pads[index]), int(pads[index + len(chosen)])
     if min(begins + ends) < 0 or begins[0] or ends[0]:
         raise node.fail("negative padding, or of the batch, is not supported")
-    node.emit("Pad", begins=tuple(begins), ends=tuple(ends))
+    if mode == b"reflect":
+        wide = [axis for axis in range(rank) if begins[axis] or ends[axis]]
+        if len(wide) != 1 or wide[0] != rank - 1:
+            raise node.fail("padding by reflection is supported on the last axis only")
+        node.emit("ReflectPad", begin=begins[-1], end=ends[-1])
+    else:
+        node.emit("Pad", begins=tuple(begins), ends=tuple(ends))
 
 
 @converter("Slice")

@@ -24,7 +24,10 @@ def _compare(node: Converting) -> None:
     elif value.size == 1:
         node.emit_like(node.op, x, value=float(value.item()))
     else:
-        raise node.fail("only a number is supported on the right")
+        # Constants are float32, which holds all integers that a table could be indexed with.
+        if not node.dtype(0).is_floating_point:
+            x.tensor = node.emit("Cast", [x.tensor], node.output + ":float")
+        node.emit_like(node.op, x, constants=(node.weight(constant_like(node, value, x)),))
 
 
 @converter("Not")

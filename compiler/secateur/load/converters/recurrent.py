@@ -6,7 +6,7 @@ import numpy as np
 
 from secateur.load.builder import BATCH, Converting
 from secateur.load.converters.registry import converter
-from secateur.load.views import plain
+from secateur.load.views import Arranged, plain
 
 _ACTIVATIONS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 _ORDERS = {"Y": (1, 2, 0, 3), "Y_h": (1, 0, 2), "Y_c": (1, 0, 2)}
@@ -22,10 +22,10 @@ def _recurrent(node: Converting) -> None:
     usual = _ACTIVATIONS[node.op] * weight.shape[0]
     if (activations and activations != usual) or "clip" in node.attrs or node.attrs.get("input_forget", 0):
         raise node.fail("only the usual activations are supported, without clip or input_forget")
-    x = node.arranged()
     layout = node.attrs.get("layout", 0)
+    x = _arranged(node, 0, layout)
     if len(x.shape) != 3 or x.axes != ([None, 1, 2] if layout else [1, None, 2]) or [1, 0] in x.order:
-        raise node.fail("its steps lie on the batch axis: the samples of a batch must not depend on each other")
+        raise node.fail("its steps lie on the batch axis, but samples must not depend on each other; fix that axis to 1")
     _check_lengths(node, x.shape[1])
     constants = [node.weight(weight), node.weight(recurrence)] + ([] if bias is None else [node.weight(bias)])
     attrs = {
@@ -56,6 +56,12 @@ def _recurrent(node: Converting) -> None:
         node.put_view(found.regrouped([groups[axis] for axis in order], node.origin), output)
 
 
+def _arranged(node: Converting, index: int, layout: int) -> Arranged:
+    """An input with the batch in front. In a file for one sample with one step, the two axes are not told apart."""
+    view = node.view(index)
+    return node.arranged_view(view.batch_swapped(0 if layout else 1) if node.one_sample else view)
+
+
 def _check_lengths(node: Converting, steps: int) -> None:
     lengths = node.constant(4)
     if node.has(4) and (lengths is None or (lengths != steps).any()):
@@ -73,7 +79,7 @@ def _states(node: Converting, x: str, layout: int) -> list[str]:
     names = []
     for index, value in zip(given, constants):
         if value is None:
-            state = node.arranged(index)
+            state = _arranged(node, index, layout)
             if state.axes != ([None, 1, 2] if layout else [1, None, 2]):
                 raise node.fail("the batch is not where its first state must have it")
             names.append(state.tensor)

@@ -24,6 +24,13 @@ def _pad(xs: list[Tensor], attrs: Attrs) -> Tensor:
     return F.pad(xs[0], torch_pads(attrs["begins"], attrs["ends"]))
 
 
+@operator("ReflectPad")
+def _reflect_pad(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    flat = xs[0].reshape(1, -1, xs[0].shape[-1])
+    padded = F.pad(flat, (attrs["begin"], attrs["end"]), mode="reflect")
+    return padded.reshape(*xs[0].shape[:-1], padded.shape[-1])
+
+
 @operator("Slice")
 def _slice(xs: list[Tensor], attrs: Attrs) -> Tensor:
     index = [slice(None)] * xs[0].ndim
