@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secateur.ir import Groups, Network, QuantizedWeight, Table
+from secateur.ir import Groups, Network, QuantizedWeight, Samples, Table
 from secateur.ir.groups import Keep
 from secateur.load import Task
 from secateur.pruning import cut
@@ -46,14 +46,14 @@ class Master:
         groups: its channel groups.
         scores: group id → importance per channel, in sorted order.
         goals: for each network that was tuned, its keep-counts and the statistics its channels should have.
-        calibration: inputs, (samples, …).
+        calibration: samples of the inputs.
     """
 
     network: Network
     groups: Groups
     scores: dict[str, NDArray[np.float64]]
     goals: list[tuple[dict[str, int], dict[str, Statistics]]]
-    calibration: Array
+    calibration: Samples
     quantized: dict[str, QuantizedWeight] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, build_rung, tensor_specs
 from secateur.bundle.keys import Keys, load_or_create_keys
@@ -20,7 +19,7 @@ from secateur.compilation import PRECISIONS, CompileResult, CompileSettings, Pro
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
-from secateur.ir import InfeasibleError, Network, SecateurError
+from secateur.ir import InfeasibleError, Network, Samples, SecateurError, joined, samples_of
 from secateur.ir.groups import Keep
 from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master
@@ -29,7 +28,7 @@ from secateur.search import Costs, Roofline, plan_ladder, price, shrink_path
 from secateur.search.choose import corrections, latency_model, plan_between
 from secateur.search.path import Step
 from secateur.tuning import SandwichSettings
-from secateur.twin import fixed_values, run
+from secateur.twin import batches, fixed_values, run
 from secateur.workspace import (
     ProfileState,
     checked_name,
@@ -203,31 +202,22 @@ def _target(profile: Profile, settings: CompileSettings) -> Roofline:
 
 def _load(model: str | torch.nn.Module, task: Task) -> Network:
     if isinstance(model, str):
-        network = load_model(model, task.input_shape)
+        network = load_model(model, task.examples)
     else:
         from secateur.load import export_module
 
-        network = export_module(model, task.input_shape)
-    if len(network.inputs) != 1:
-        raise SecateurError(
-            f"model: has {len(network.inputs)} inputs ({', '.join(network.inputs)}); one is supported so far"
-        )
-    shape = next(iter(network.inputs.values()))[1:]
-    if shape != task.input_shape:
-        raise SecateurError(f"task {task.spec}: an input has shape {task.input_shape}, but the model takes {shape}")
+        network = export_module(model, task.examples)
+    task.fit({name: (shape[1:], network.dtype(name)) for name, shape in network.inputs.items()})
     return network
 
 
 def _judge(network: Network, task: Task) -> Judge:
-    name, values = next(iter(network.inputs)), fixed_values(network)
+    values = fixed_values(network)
 
-    def outputs(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def outputs(inputs: Samples) -> Samples:
         with torch.no_grad():
-            parts = [
-                next(iter(run(network, {name: torch.from_numpy(inputs[i : i + 256])}, values).values()))
-                for i in range(0, len(inputs), 256)
-            ]
-        return torch.cat(parts).numpy()
+            found = [run(network, batch, values).values() for batch in batches(network, inputs, 256)]
+        return joined([samples_of([value.numpy() for value in part]) for part in found])
 
     return Judge(task, {split: outputs(task.inputs(split)) for split in ("validation", "test")})
 

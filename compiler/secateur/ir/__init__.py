@@ -8,6 +8,7 @@ from secateur.ir.budget import Budget, BudgetError, parse_budget
 from secateur.ir.errors import InfeasibleError, SecateurError, UnsupportedModelError
 from secateur.ir.groups import ChannelGroup, Groups
 from secateur.ir.network import Network, Node, Table
+from secateur.ir.samples import Samples, arrays_of, joined, sample_count, samples_of, take
 from secateur.ir.quantized import ActivationParameters, QuantizedWeight
 
 __all__ = [
@@ -20,8 +21,14 @@ __all__ = [
     "Network",
     "Node",
     "QuantizedWeight",
+    "Samples",
     "SecateurError",
     "Table",
     "UnsupportedModelError",
+    "arrays_of",
+    "joined",
     "parse_budget",
+    "sample_count",
+    "samples_of",
+    "take",
 ]

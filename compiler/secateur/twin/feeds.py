@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from secateur.ir import Network
+from secateur.ir import Network, Samples, arrays_of, sample_count, take
 
 MOST_IDS = 1 << 16
 
@@ -43,3 +46,24 @@ def random_input(network: Network, name: str, batch: int, generator: torch.Gener
         return torch.randn(shape, generator=generator, dtype=torch.float64).float()
     ids = torch.randint(0, id_limit(network, name), shape, generator=generator)
     return ids.to(getattr(torch, network.dtype(name)))
+
+
+def feeds(network: Network, samples: Samples) -> dict[str, Tensor]:
+    """Return samples by the names of the network's inputs, in their element types.
+
+    Args:
+        network: in normal form.
+        samples: one array per input, in the network's order.
+    """
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(array)).to(getattr(torch, network.dtype(name)))
+        for name, array in zip(network.inputs, arrays_of(samples), strict=True)
+    }
+
+
+def batches(network: Network, samples: Samples, size: int) -> Iterator[dict[str, Tensor]]:
+    """Return samples as `feeds` of at most ``size`` each, in parts of about the same size."""
+    count = sample_count(samples)
+    parts = -(-count // size)
+    for part in range(parts):
+        yield feeds(network, take(samples, slice(part * count // parts, (part + 1) * count // parts)))
