@@ -24,7 +24,7 @@ SPLITS = ("train", "calibration", "validation", "test")
 class UserTask(Protocol):
     """What a user's task object must have; ``loss`` and ``metric`` may be missing."""
 
-    def batches(self, split: str) -> Iterable[tuple[Array, Array | None]]:
+    def batches(self, split: str) -> Iterable[tuple[Any, Array | None]]:
         """Return one pass over a split."""
 
 
@@ -176,11 +176,17 @@ def _read_split(source: UserTask, split: str, what: str) -> tuple[dict[str, Arra
     return inputs, targets
 
 
+def _part(inputs: Any, chosen: NDArray[np.integer[Any]]) -> Any:
+    if isinstance(inputs, Mapping):
+        return {name: x[chosen] for name, x in inputs.items()}
+    return tuple(x[chosen] for x in inputs) if isinstance(inputs, tuple) else inputs[chosen]
+
+
 class ArrayTask:
     """A task from arrays in memory; calibration and validation are split off the training data.
 
     Args:
-        x_train: float32, (samples, …), in the model's own layout.
+        x_train: float32 or integers, (samples, …), in the model's own layout; of several inputs a dict by name or a tuple.
         x_test: likewise.
         y_train: integer labels, or None.
         y_test: likewise.
@@ -190,23 +196,23 @@ class ArrayTask:
 
     def __init__(
         self,
-        x_train: Array,
-        x_test: Array,
+        x_train: Any,
+        x_test: Any,
         y_train: Array | None = None,
         y_test: Array | None = None,
         validation: float = 0.15,
         calibration: int = 512,
     ) -> None:
-        order = np.random.default_rng(0).permutation(len(x_train))
+        order = np.random.default_rng(0).permutation(len(next(iter(_named(x_train).values()))))
         held = max(1, round(validation * len(order)))
         train = order[held:] if len(order) > held else order
         index = {"train": train, "calibration": train[:calibration], "validation": order[:held]}
-        self._splits: dict[str, tuple[Array, Array | None]] = {
-            split: (x_train[chosen], None if y_train is None else y_train[chosen]) for split, chosen in index.items()
+        self._splits: dict[str, tuple[Any, Array | None]] = {
+            split: (_part(x_train, chosen), None if y_train is None else y_train[chosen]) for split, chosen in index.items()
         }
         self._splits["test"] = (x_test, y_test)
 
-    def batches(self, split: str) -> Iterable[tuple[Array, Array | None]]:
+    def batches(self, split: str) -> Iterable[tuple[Any, Array | None]]:
         """Return the split as one batch."""
         return [self._splits[split]]
 

@@ -68,8 +68,9 @@ def _binary(node: Converting) -> None:
 
 def _affine(node: Converting, value: Constant, x: Arranged, negated: bool) -> None:
     """A scale or shift by a number, by one value per channel, or by a tensor that all samples share."""
-    scale = {"Mul": value, "Div": 1 / value}.get(node.op, np.full_like(value, -1 if negated else 1))
-    shift = {"Add": value, "Sub": value if negated else -value}.get(node.op, np.zeros_like(value))
+    sign = -1.0 if negated else 1.0
+    scale = value if node.op == "Mul" else 1 / value if node.op == "Div" else np.full_like(value, sign)
+    shift = value * (-sign if node.op == "Sub" else 1.0) if node.op in ("Add", "Sub") else np.zeros_like(value)
     if value.size == 1:
         node.emit_like("ScalarAffine", x, scale=float(scale.item()), shift=float(shift.item()))
         return
