@@ -21,7 +21,6 @@ from secateur.twin import feeds, fixed_values, run
 from secateur_agent.bundle.manifest import RungEntry, TensorSpec
 from secateur_agent.bundle.recipe import Recipe, encode_recipe
 
-
 _DATATYPES: dict[str, Literal["FP32", "INT32", "INT64", "BOOL"]] = {
     "float32": "FP32",
     "int32": "INT32",
@@ -116,7 +115,9 @@ def build_rung(
         latency_source="roofline",
         memory_mb=_short(plan.memory_mb),
         energy_mj=_short(plan.energy_mj),
-        golden=golden_check(data, tensor_specs(network)[0], number, *ranges[0], precision, ranges if len(ranges) > 1 else ()),
+        golden=golden_check(
+            data, tensor_specs(network)[0], number, *ranges[0], precision, ranges if len(ranges) > 1 else ()
+        ),
     )
     return BuiltRung(entry, recipe, recipe_file, data, gate)
 

@@ -78,7 +78,9 @@ class State(msgspec.Struct):
 class StoredTask:
     """The splits that re-cutting needs, as a task."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], metric_name: str, metric: Any = None, all_outputs: bool = False) -> None:
+    def __init__(
+        self, arrays: Mapping[str, NDArray[Any]], metric_name: str, metric: Any = None, all_outputs: bool = False
+    ) -> None:
         self._arrays = arrays
         self.metric_name = metric_name
         self.all_outputs = all_outputs

@@ -1,4 +1,4 @@
-"""Small sequence networks: transformers, recurrent layers, integer inputs, several inputs and outputs; and what all must pass."""
+"""Small sequence networks (transformers, recurrent layers, several inputs and outputs), and what all must pass."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class MaskedAttention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.q, self.k, self.v = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
-        self.out = nn.Linear(WIDTH, 5)
+        self.hidden, self.out = nn.Linear(WIDTH, 16), nn.Linear(16, 5)
         self.words = nn.Embedding(IDS, WIDTH)
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +112,7 @@ class MaskedAttention(nn.Module):
 
         scores = heads(self.q(x)) @ heads(self.k(x)).transpose(2, 3) / 2 + (1 - mask)[:, None, None, :] * -1e4
         y = torch.softmax(scores, -1) @ heads(self.v(x))
-        y = self.out(y.transpose(1, 2).reshape(x.shape[0], STEPS, WIDTH))
+        y = self.out(torch.relu(self.hidden(y.transpose(1, 2).reshape(x.shape[0], STEPS, WIDTH))))
         return y.mean(1), y
 
 

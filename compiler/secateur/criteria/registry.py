@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateur.ir import Groups, Network, SecateurError
+from secateur.ir import Groups, Network, Samples, SecateurError
 
 Scores = dict[str, NDArray[np.float64]]
 
@@ -22,14 +22,14 @@ class Evidence:
     Attributes:
         network: in normal form; its weights are those that are scored.
         groups: its channel groups.
-        inputs: a few hundred calibration samples, (samples, …) float32; None if there are none.
+        inputs: a few hundred calibration samples, (samples, …), a tuple of several inputs; None if there are none.
         targets: their labels, or None.
         loss: the task's own loss of (outputs, targets), or None: then the distance to the network's own outputs stands in.
     """
 
     network: Network
     groups: Groups
-    inputs: NDArray[np.float32] | None = None
+    inputs: Samples | None = None
     targets: NDArray[Any] | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
 

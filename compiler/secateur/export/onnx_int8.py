@@ -18,6 +18,13 @@ from secateur.export.program import BaseSlice, PrivateVector, Program, ScaledVec
 from secateur.ir import ActivationParameters, Network, Node, QuantizedWeight, Table
 
 _INT8, _INT32, _FLOAT = 3, 6, 1
+_IN_FLOAT = {
+    *("Softmax", "LayerNormalization", "InstanceNormalization", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Div"),
+    *("ReduceMean", "ReduceSum", "ReduceMax", "Where", "Equal", "Greater", "Less", "GRU", "LSTM", "RNN"),
+}
+"""Operators without an integer kernel that need more than eight bits of what they read."""
+_PASSING = ("ScalarAffine", "Add", "Sub", "Mul", "Reshape", "Transpose")
+"""Operators that need no more bits than what reads them."""
 
 
 def export_int8(
@@ -85,7 +92,8 @@ class _Int8Writer:
             done |= {end.output, clipped}
             if clipped in self._network.outputs and self._final(clipped) != result:
                 result = self._writer.node("Identity", [self._quantize(clipped, result)], clipped)
-            self._names[clipped] = result if clipped in self._network.outputs else self._quantize(clipped, result)
+            plain = clipped in self._network.outputs or ("weight" not in node.attrs and self._read_in_float(clipped))
+            self._names[clipped] = result if plain else self._quantize(clipped, result)
         return self._writer.program(self._network.inputs, self._network.outputs)
 
     def _final(self, tensor: str) -> str:
@@ -103,7 +111,16 @@ class _Int8Writer:
                 return reader.output
         return node.output
 
+    def _read_in_float(self, tensor: str) -> bool:
+        """Whether only operators that compute in float anyway read a tensor: scores with a mask, parts of a norm."""
+        readers = self._readers.get(tensor, [])
+        return bool(readers) and all(
+            reader.op in _IN_FLOAT or (reader.op in _PASSING and self._read_in_float(reader.output)) for reader in readers
+        )
+
     def _quantize(self, tensor: str, name: str) -> str:
+        if tensor not in self._activations:  # integers and truth values
+            return name
         scale, zero = self._parameters_of(tensor)
         return self._writer.node("DequantizeLinear", [self._writer.node("QuantizeLinear", [name, scale, zero]), scale, zero])
 

@@ -5,7 +5,7 @@ Canonical: no node names, no metadata, tensors named by number, so that nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,19 +55,17 @@ class OnnxWriter:
         name = f"n{self._count}"
         return name if name not in self._taken else self.name()
 
-    def node(
-        self, op: str, inputs: Sequence[str], output: str = "", group: int | None = None, number: int = 0, **attrs: object
-    ) -> str:
-        """Add a node and return its output.
+    def node(self, op: str, inputs: Sequence[str], output: str = "", group: int | None = None, **attrs: object) -> str:
+        """Add a node and return its output. ``group`` is written apart because it differs between rungs."""
+        return self._node(op, inputs, 0, output, group, attrs)
 
-        Args:
-            op: the operator.
-            inputs: names.
-            output: its name; empty for a new one.
-            group: the attribute of this name, which is written apart because it differs between rungs.
-            number: which of the operator's outputs it is.
-            attrs: the operator's attributes.
-        """
+    def nth_output(self, number: int, op: str, inputs: Sequence[str], **attrs: object) -> str:
+        """Add a node of which only output ``number`` is used, and return that."""
+        return self._node(op, inputs, number, "", None, attrs)
+
+    def _node(
+        self, op: str, inputs: Sequence[str], number: int, output: str, group: int | None, attrs: Mapping[str, object]
+    ) -> str:
         output = output or self.name()
         proto = helper.make_node(op, inputs, [""] * number + [output], **attrs)
         content: list[Piece] = [proto.SerializeToString(deterministic=True)]

@@ -8,8 +8,8 @@ from secateur.ir.budget import Budget, BudgetError, parse_budget
 from secateur.ir.errors import InfeasibleError, SecateurError, UnsupportedModelError
 from secateur.ir.groups import ChannelGroup, Groups
 from secateur.ir.network import Network, Node, Table
-from secateur.ir.samples import Samples, arrays_of, joined, sample_count, samples_of, take
 from secateur.ir.quantized import ActivationParameters, QuantizedWeight
+from secateur.ir.samples import Samples, arrays_of, joined, sample_count, samples_of, take
 
 __all__ = [
     "ActivationParameters",

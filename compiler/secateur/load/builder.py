@@ -248,8 +248,9 @@ class Builder:
                 tensor = self.add(Node("Reshape", (tensor,), base + ":split", {"shape": parts}, name), label)
             if atoms != order:
                 perm, moved = tuple(atoms.index(atom) for atom in order), (-1, *(atom.size for atom in order[1:]))
-                tensor = self.add(Node("Transpose", (tensor,), base if moved == shape else base + ":moved",
-                                       {"perm": perm}, name), label)
+                tensor = self.add(
+                    Node("Transpose", (tensor,), base if moved == shape else base + ":moved", {"perm": perm}, name), label
+                )
             if self.shapes[tensor] != shape:
                 flat = len(shape) == 2
                 attrs = {} if flat else {"shape": shape}

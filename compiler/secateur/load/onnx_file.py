@@ -25,7 +25,8 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
     """Bring an ONNX model to normal form; it does not matter whether batch norm was folded into it.
 
     Args:
-        source: a file, or a model in memory. Opset 11 or later; inputs float32, int32 or int64; the first axis of each input is the batch.
+        source: a file, or a model in memory. Opset 11 or later; inputs float32, int32 or int64; the first axis of each input
+            is the batch.
 
     Returns:
         The network, weights in the order of the file.

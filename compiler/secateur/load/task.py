@@ -81,14 +81,12 @@ class Task:
         """
         mine = self.examples
         by_name = set(mine) == set(wanted)
-        if not by_name and (len(mine) != len(wanted) or not all(name.isdigit() for name in mine) and len(mine) > 1):
+        if not by_name and (len(mine) != len(wanted) or (not all(name.isdigit() for name in mine) and len(mine) > 1)):
             raise SecateurError(f"task {self.spec}: it has the inputs {', '.join(mine)}, but the model {', '.join(wanted)}")
         names = list(wanted) if by_name else list(mine)
         for name, (shape, _) in zip(names, wanted.values()):
             if mine[name][0] != shape:
-                raise SecateurError(
-                    f"task {self.spec}: an input has shape {mine[name][0]}, but the model takes {shape}"
-                )
+                raise SecateurError(f"task {self.spec}: an input has shape {mine[name][0]}, but the model takes {shape}")
         self._dtypes = [dtype for _, dtype in wanted.values()]
         self._splits = {
             split: ({name: _cast(x[name], dtype) for name, dtype in zip(names, self._dtypes)}, y)

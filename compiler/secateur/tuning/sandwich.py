@@ -218,7 +218,14 @@ def distil(
         borrowing = rng.choice(len(others), min(settings.between, len(others)), replace=False) if others else ()
         for student in taken + [others[int(index)] for index in borrowing]:
             got = run(student.network, x, student)
-            value = sum((_distance(got[key], expected[key], settings.temperature) for key in expected if got[key].is_floating_point()), torch.zeros(()))
+            value = sum(
+                (
+                    _distance(got[key], expected[key], settings.temperature)
+                    for key in expected
+                    if got[key].is_floating_point()
+                ),
+                torch.zeros(()),
+            )
             if loss is not None and y is not None:
                 value = value + loss(next(iter(got.values())), y)
             value.backward()  # type: ignore[no-untyped-call]

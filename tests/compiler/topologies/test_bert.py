@@ -35,5 +35,5 @@ def test_two_inputs_and_two_outputs(folded: bool) -> None:
     checked = check(exported(seeded(MaskedAttention), example, folded))
     assert list(checked.network.inputs) == ["ids", "mask"]
     assert len(checked.network.outputs) == 2
-    assert [group.size for group in checked.groups.groups] == [4]
+    assert [group.size for group in checked.groups.groups] == [4, 16]
     assert checked.share > 0.9

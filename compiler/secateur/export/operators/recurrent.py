@@ -16,9 +16,9 @@ def _recurrent(writer: OnnxWriter, network: Network, node: Node, inputs: list[st
     moved = [writer.node("Transpose", [name], perm=[1, 0, 2]) for name in computed]
     bias = constants[2:] or [""]
     number, perm = _OUTPUTS[node.attrs["emit"]]
-    attrs = {"hidden_size": node.attrs["hidden_size"], "direction": node.attrs["direction"]}
+    attrs: dict[str, object] = {"hidden_size": node.attrs["hidden_size"], "direction": node.attrs["direction"]}
     if node.op == "GRU":
         attrs["linear_before_reset"] = node.attrs["linear_before_reset"]
     given = [moved[0], *constants[:2], *bias] + (["", *moved[1:]] if len(moved) > 1 else [])
-    result = writer.node(node.op, given, number=number, **attrs)
+    result = writer.nth_output(number, node.op, given, **attrs)
     return writer.node("Transpose", [result], output, perm=perm)

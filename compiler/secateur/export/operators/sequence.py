@@ -75,9 +75,7 @@ def _layer_norm(writer: OnnxWriter, network: Network, node: Node, inputs: list[s
     axis, rank = node.attrs["axis"], len(network.shapes[node.output])
     if axis == rank - 1:
         scale, shift = _ones(writer, network.shapes[node.output][axis])
-        return writer.node(
-            "LayerNormalization", [*inputs, scale, shift], output, axis=-1, epsilon=node.attrs["epsilon"]
-        )
+        return writer.node("LayerNormalization", [*inputs, scale, shift], output, axis=-1, epsilon=node.attrs["epsilon"])
     axes = writer.vector(np.asarray([axis], np.int64))
     centred = writer.node("Sub", [*inputs, writer.node("ReduceMean", [*inputs, axes], keepdims=1)])
     variance = writer.node("ReduceMean", [writer.node("Mul", [centred, centred]), axes], keepdims=1)

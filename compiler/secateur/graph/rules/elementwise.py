@@ -22,7 +22,20 @@ _UNARY = (
 )
 
 
-_BROADCASTING = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+_BROADCASTING = (
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Max",
+    "Min",
+    "Where",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+)
 
 
 @rule(*_UNARY, "Abs", "Log", "Reciprocal", "Gelu", "Cast", "Not", "ScalarAffine", *_BROADCASTING)

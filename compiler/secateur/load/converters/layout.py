@@ -19,7 +19,9 @@ def _reshape(node: Converting) -> None:
         node.put_view(node.view().reshaped(target, node.origin))
     except MixedAxesError:
         if target[:1] != [BATCH] or prod(target) != prod(shape):
-            raise node.fail(f"a reshape of {_readable(shape)} to {_readable(target)} mixes the batch with other axes") from None
+            raise node.fail(
+                f"a reshape of {_readable(shape)} to {_readable(target)} mixes the batch with other axes"
+            ) from None
         node.emit("Reshape", shape=(-1, *target[1:]))
 
 

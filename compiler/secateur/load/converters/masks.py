@@ -37,7 +37,7 @@ def _not(node: Converting) -> None:
 
 @converter("Where")
 def _where(node: Converting) -> None:
-    """By a constant condition: x·mask + y·(1 − mask) with what is masked out finite; by a computed one, the operator itself."""
+    """By a constant condition: x·mask + y·(1 − mask), what is masked out finite; by a computed one, the operator itself."""
     condition = node.constant(0)
     computed = [index for index in (0, 1, 2) if node.constant(index) is None]
     like = max((node.arranged(index) for index in computed), key=lambda x: int(np.prod(x.shape)))
@@ -70,4 +70,3 @@ def _where(node: Converting) -> None:
         node.put_back(like, node.emit("Add", parts, node.fresh(like)))
     else:
         node.put_back(like, node.emit("Add", [max(parts)], node.fresh(like), constants=(node.weight(fixed),)))
-

@@ -58,7 +58,7 @@ def _concat(xs: list[Tensor], attrs: Attrs) -> Tensor:
 def _where(xs: list[Tensor], attrs: Attrs) -> Tensor:
     computed = attrs["computed"]
     rest = iter(xs[len(computed) :])
-    chosen = {letter: x for letter, x in zip(computed, xs)}
+    chosen = dict(zip(computed, xs))
     condition, x, y = (chosen[letter] if letter in chosen else next(rest) for letter in "cxy")
     return torch.where(condition.bool(), x, y)
 
