@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from secateur.ir import Network, Node, Table, UnsupportedModelError
 from secateur.ir.reshaping import pure_reshape
+from secateur.load.converting import BATCH, Constant, Converting
 from secateur.load.views import Arranged, View, batch_in_front, plain
 from secateur.twin import fixed_values
 from secateur.twin.execute import apply
-
-BATCH = 7919
-"""Stands for the batch while shapes are computed: a prime that no model has as a size by chance."""
 
 SEVERAL_OUTPUTS = ("Split", "GRU", "LSTM", "RNN")
 """Operators whose converters give all of their outputs; of the others only the first may be read."""
@@ -26,145 +23,7 @@ SEVERAL_OUTPUTS = ("Split", "GRU", "LSTM", "RNN")
 ELEMENT_TYPES = {torch.float32: "float32", torch.int64: "int64", torch.int32: "int32", torch.bool: "bool"}
 """Element types that tensors may have."""
 
-Constant = NDArray[Any]
-
-
-class Converting:
-    """What a converter gets to see of one ONNX node."""
-
-    def __init__(self, builder: Builder, node: onnx.NodeProto, label: str) -> None:
-        self._builder = builder
-        self.label = label
-        self.op = node.op_type
-        self.name = node.name or node.output[0]
-        # The old exporter calls a weight that it made itself onnx::Conv_7: the node's name tells a person more.
-        if self.op in ("Conv", "Gemm", "MatMul") and len(node.input) > 1 and not node.input[1].startswith("onnx::"):
-            self.name = builder.moved.get(node.input[1], node.input[1]).removesuffix(".weight")
-        self.given = [builder.resolve(name) for name in node.input]
-        self.outputs = list(node.output)
-        self.output = node.output[0]
-        self.opset = builder.opset
-        self.attrs = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-    @property
-    def one_sample(self) -> bool:
-        """Whether the file takes a batch of exactly one."""
-        return self._builder.one_sample
-
-    @property
-    def inputs(self) -> list[str]:
-        """The inputs as tensors whose first axis is the batch; constants by their names.
-
-        Raises:
-            UnsupportedModelError: if the batch is not the first axis of one of them.
-        """
-        return [name if name in self._builder.constants or not name else self._builder.tensor(name) for name in self.given]
-
-    def used(self, index: int) -> bool:
-        """Whether output ``index`` is given and something reads it."""
-        return index < len(self.outputs) and self.outputs[index] in self._builder.read
-
-    def constant(self, index: int) -> Constant | None:
-        """Return input ``index`` if it is there and constant, else None."""
-        return self._builder.constants.get(self.given[index]) if self.has(index) else None
-
-    def has(self, index: int) -> bool:
-        """Whether input ``index`` is given."""
-        return index < len(self.given) and self.given[index] != ""
-
-    def shape(self, index: int = 0) -> tuple[int, ...]:
-        """Return the shape of input ``index``; the batch is `BATCH`."""
-        constant = self.constant(index)
-        return tuple(constant.shape) if constant is not None else self._builder.view(self.given[index]).shape
-
-    def dtype(self, index: int = 0) -> torch.dtype:
-        """Return the element type of a computed input."""
-        return self._builder.dtypes[self._builder.view(self.given[index]).source]
-
-    def fail(self, reason: str) -> UnsupportedModelError:
-        """Return the error that names this node."""
-        return UnsupportedModelError(f"{self.label}: {reason}")
-
-    def emit(self, op: str, inputs: list[str] | None = None, output: str = "", /, **attrs: Any) -> str:
-        """Add a node of the normal form and return its output tensor."""
-        chosen = self.inputs[:1] if inputs is None else inputs
-        return self._builder.add(Node(op, tuple(chosen), output or self.output, attrs, self.name), self.label)
-
-    def view(self, index: int = 0) -> View:
-        """Return a computed input as a view."""
-        return self._builder.view(self.given[index])
-
-    def view_of(self, name: str) -> View:
-        """Return an ONNX tensor that this converter made as a view."""
-        return self._builder.view(name)
-
-    def put_view(self, view: View, output: str = "") -> None:
-        """The output is this view."""
-        self._builder.views[output or self.output] = view
-
-    def arranged(self, index: int = 0) -> Arranged:
-        """Return a computed input with the batch in front, whatever its view."""
-        return self._builder.arranged(self.view(index))
-
-    def arranged_view(self, view: View) -> Arranged:
-        """Return a view with the batch in front."""
-        return self._builder.arranged(view)
-
-    def put_back(self, like: Arranged, tensor: str, output: str = "") -> None:
-        """The output is ``tensor``, arranged as the ONNX tensor of ``like`` is."""
-        if like.is_plain and tensor == (output or self.output):
-            return
-        shape = [BATCH, *self._builder.shapes[tensor][1:]]
-        self.put_view(like.view_of(tensor, shape, (self.name, self.label)), output)
-
-    def tensor_shape(self, tensor: str) -> tuple[int, ...]:
-        """Return the shape of a tensor of the network, −1 for the batch."""
-        return self._builder.shapes[tensor]
-
-    def fresh(self, like: Arranged, output: str = "") -> str:
-        """Return a name for a tensor that `put_back` arranges like ``like``."""
-        return (output or self.output) + ("" if like.is_plain else ":batch-first")
-
-    def emit_like(self, op: str, like: Arranged, more: Sequence[str] = (), /, **attrs: Any) -> None:
-        """Add a node whose output is arranged as its first input is."""
-        self.put_back(like, self.emit(op, [like.tensor, *more], self.fresh(like), **attrs))
-
-    def tensor(self, index: int, like: Arranged | None = None) -> str:
-        """Return an input with the batch in front; a constant is repeated for each sample of ``like``."""
-        value = self.constant(index)
-        if value is None:
-            return self.arranged(index).tensor
-        assert like is not None
-        sizes = value.shape[1:] if value.ndim == len(like.axes) else value.shape
-        constant = self.weight(value[:1].reshape(1, *sizes))
-        return self.emit("Expand", [like.tensor], f"{self.output}:constant{index}", constants=(constant,))
-
-    @property
-    def origin(self) -> tuple[str, str]:
-        """What a view notes of this node."""
-        return self.name, self.label
-
-    def alias(self, name: str) -> None:
-        """The node's output is the tensor ``name``."""
-        self._builder.aliases[self.output] = name
-
-    def fold(self, value: Constant, output: str = "") -> None:
-        """The node's output is this constant."""
-        self._builder.constants[output or self.output] = np.asarray(value)
-
-    def weight(self, value: Constant) -> str:
-        """Add a shared weight and return its name."""
-        name = f"w{len(self._builder.weights)}"
-        # Minus infinity, as masks have it, becomes a number that no score reaches: sums and products stay finite.
-        self._builder.weights[name] = np.ascontiguousarray(np.nan_to_num(value, posinf=1e9, neginf=-1e9), np.float32)
-        return name
-
-    def table(self, scale: Constant, shift: Constant) -> str:
-        """Add a private table and return its name."""
-        name = f"t{len(self._builder.tables)}"
-        scale, shift = np.broadcast_arrays(np.asarray(scale, np.float32), np.asarray(shift, np.float32))
-        self._builder.tables[name] = Table(np.ascontiguousarray(scale), np.ascontiguousarray(shift))
-        return name
+__all__ = ["BATCH", "ELEMENT_TYPES", "SEVERAL_OUTPUTS", "Builder", "Constant", "Converting"]
 
 
 class Builder:
