@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from secateur.export.onnx_fp32 import Index, shared_constant
 from secateur.export.onnx_writer import OnnxWriter
-from secateur.export.operators import channel_shape, conv_attributes, write_operator
+from secateur.export.operators import channel_shape, weight_axes, write_layer, write_operator
 from secateur.export.program import BaseSlice, PrivateVector, Program, ScaledVector
 from secateur.ir import ActivationParameters, Network, Node, QuantizedWeight, Table
 
@@ -122,21 +122,20 @@ class _Int8Writer:
         table = self._network.tables[affine.attrs["table"]]
         input_scale, scale = self._activations[node.inputs[0]].scale, self._weight_scales[weight]
         matrix = node.op == "Linear" and len(self._network.shapes[node.inputs[0]]) > 2
-        piece = BaseSlice(weight, self._index[weight], self._base[weight].values.shape, (1, 0) if matrix else (), 1)
+        axes = weight_axes(self._network, node)
+        piece = BaseSlice(weight, self._index[weight], self._base[weight].values.shape, axes, 1)
         values = writer.initializer(piece, piece.shape, _INT8)
         scales = PrivateVector(scale)
         scale_name = writer.initializer(scales, scale.shape, _FLOAT)
         zeros = writer.vector(np.zeros(scale.shape, np.int8))
-        dequantized = writer.node("DequantizeLinear", [values, scale_name, zeros], axis=1 if matrix else 0)
+        dequantized = writer.node("DequantizeLinear", [values, scale_name, zeros], axis=1 if axes else 0)
         inputs = [self._names[node.inputs[0]], dequantized]
         final = self._final(affine.output)
         if matrix:
-            product = writer.node("MatMul", inputs)
+            product = write_layer(writer, self._network, node, inputs)
             return writer.node("Add", [product, writer.vector(table.shift.astype("<f4"))], final)
         inputs.append(self._bias(table, scales, input_scale))
-        if node.op == "Conv":
-            return writer.node("Conv", inputs, final, group=node.attrs["groups"], **conv_attributes(node))
-        return writer.node("Gemm", inputs, final, transB=1)
+        return write_layer(writer, self._network, node, inputs, final)
 
     def _bias(self, table: Table, weight_scale: PrivateVector, input_scale: float) -> str:
         factor = np.float32(input_scale)

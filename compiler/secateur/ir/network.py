@@ -16,8 +16,10 @@ Array = NDArray[np.floating[Any]]
 class Node:
     """An operator. ``op`` is an ONNX operator name, or one of the normal form's own:
 
-    ``Conv`` (attrs ``weight``, ``strides``, ``pads``, ``dilations``, ``groups``), ``Linear`` (attr ``weight``; acts on the
-    last axis), ``Affine`` (attrs ``table``, ``axis``). Any other operator may have attr ``constants``: weights that it takes
+    ``Conv`` (attrs ``weight``, ``strides``, ``pads``, ``dilations``, ``groups``), ``ConvTranspose`` (likewise, and
+    ``output_padding``; its weight is (out, in / groups, kernel…) too), ``Linear`` (attr ``weight``; acts on the last axis),
+    ``Affine`` (attrs ``table``, ``axis``), ``Take`` (attrs ``axis``, ``index``). Any other operator may have attr
+    ``constants``: weights that it takes
     after its inputs; they are shared too, but never quantized. ``source`` is the node's name in the user's model.
     """
 

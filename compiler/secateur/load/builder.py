@@ -34,6 +34,7 @@ class Converting:
             self.name = node.input[1].removesuffix(".weight")
         self.inputs = [builder.resolve(name) for name in node.input]
         self.output = node.output[0]
+        self.outputs = list(node.output)
         self.opset = builder.opset
         self.attrs = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
 
@@ -61,9 +62,9 @@ class Converting:
         chosen = self.inputs[:1] if inputs is None else inputs
         return self._builder.add(Node(op, tuple(chosen), output or self.output, attrs, self.name), self.label)
 
-    def alias(self, name: str) -> None:
-        """The node's output is the tensor ``name``."""
-        self._builder.aliases[self.output] = name
+    def alias(self, name: str, output: str = "") -> None:
+        """The node's output (the first, unless another is named) is the tensor ``name``."""
+        self._builder.aliases[output or self.output] = name
 
     def fold(self, value: Constant) -> None:
         """The node's output is this constant."""
@@ -128,8 +129,6 @@ class Builder:
         Raises:
             UnsupportedModelError: if there is no converter, or it cannot convert this node.
         """
-        if any(node.output[1:]) and node.op_type not in ("Dropout", "BatchNormalization"):
-            raise UnsupportedModelError(f"{label}: more than one output is not supported")
         converting = Converting(self, node, label)
         inputs = [name for name in converting.inputs if name]
         for name in inputs:
@@ -149,11 +148,13 @@ class Builder:
         renamed.CopyFrom(node)
         del renamed.input[:]
         renamed.input.extend(converting.inputs)
-        graph = onnx.helper.make_graph([renamed], "fold", [], [onnx.ValueInfoProto(name=node.output[0])])
+        outputs = [name for name in node.output if name]
+        graph = onnx.helper.make_graph([renamed], "fold", [], [onnx.ValueInfoProto(name=name) for name in outputs])
         for name in {name for name in converting.inputs if name}:
             graph.initializer.append(numpy_helper.from_array(np.asarray(self.constants[name]), name))
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", self.opset)])
         try:
-            self.constants[node.output[0]] = np.asarray(ReferenceEvaluator(model).run(None, {})[0])
+            for name, value in zip(outputs, ReferenceEvaluator(model).run(None, {})):
+                self.constants[name] = np.asarray(value)
         except Exception as error:  # the evaluator's operators have no common error type
             raise converting.fail(f"cannot be computed from its constant inputs: {error}") from None

@@ -13,6 +13,7 @@ from secateur.load.agreement import check_agreement
 from secateur.load.builder import Builder
 from secateur.load.converters import CONTROL_FLOW, CONVERTERS
 from secateur.load.normal_form import normalise
+from secateur.load.rearrangements import recognise_rearrangements
 from secateur.twin import shapes_of
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
@@ -67,6 +68,7 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
         tables=builder.tables,
         shapes={},
     )
+    network = recognise_rearrangements(network, builder.shapes, what)
     network = normalise(network, {name: value.name for name, value in zip(outputs, graph.output)})
     network.shapes = shapes_of(network)
     network.outputs = {name: network.shapes[name] for name in network.outputs}

@@ -100,7 +100,7 @@ def apply(node: Node, inputs: list[Tensor], values: Values) -> Tensor:
         return F.linear(inputs[0], values.weight(node.attrs["weight"]))
     if node.op == "Affine":
         return values.affine(node, inputs[0])
-    return OPERATORS[node.op]([*inputs, *(values.weight(name) for name in node.constants)], node.attrs)
+    return OPERATORS[node.op]([*inputs, *(values.weight(name) for name in node.weights)], node.attrs)
 
 
 def shapes_of(network: Network, batch: int = 2) -> dict[str, tuple[int, ...]]:

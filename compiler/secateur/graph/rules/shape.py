@@ -1,4 +1,4 @@
-"""Operators that move elements: flatten, transpose, pad, slice."""
+"""Operators that move elements: flatten, axes of size 1, transpose, pad, slice."""
 
 from __future__ import annotations
 
@@ -51,3 +51,13 @@ def slice_(node: Node, ties: Ties) -> None:
         ties.tie(tensor_axis(x, axis), tensor_axis(y, axis), chosen.get(axis))
         if axis in chosen and chosen[axis].step != 1:
             ties.freeze(tensor_axis(x, axis), f"slice {node.source} with a step")
+
+
+@rule("Squeeze", "Unsqueeze")
+def ones(node: Node, ties: Ties) -> None:
+    """Axes of size 1 come or go; the others keep their order."""
+    x, y = node.inputs[0], node.output
+    larger, smaller = (x, y) if node.op == "Squeeze" else (y, x)
+    others = [axis for axis in range(1, ties.rank(larger)) if axis not in node.attrs["axes"]]
+    for place, axis in enumerate(others, start=1):
+        ties.tie(tensor_axis(larger, axis), tensor_axis(smaller, place))

@@ -1,38 +1,84 @@
-"""Operators that move elements: flatten, transpose, pad, slice."""
+"""Operators that move elements: flatten and reshape, transpose, pad, slice."""
 
 from __future__ import annotations
 
-import numpy as np
+from math import prod
 
 from secateur.load.builder import BATCH, Converting
 from secateur.load.converters.registry import converter
 
 
-@converter("Flatten", "Reshape", "Squeeze")
+@converter("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 def _reshape(node: Converting) -> None:
+    """Flattening and axes of size 1; any other ``Reshape`` must turn out to be part of something known."""
     shape = node.shape()
-    flat = int(np.prod(shape[1:]))
-    if node.op == "Flatten":
-        target = [BATCH, flat] if node.attrs.get("axis", 1) == 1 else []
-    elif node.op == "Squeeze":
-        axes = node.constant(1) if node.has(1) else node.attrs.get("axes")
-        drop = {int(a) % len(shape) for a in axes} if axes is not None else {i for i, s in enumerate(shape) if s == 1}
-        target = [size for axis, size in enumerate(shape) if axis not in drop]
-    else:
-        wanted = node.constant(1)
-        if wanted is None:
-            raise node.fail("its target shape must be constant")
-        target = [shape[i] if int(s) == 0 else int(s) for i, s in enumerate(wanted)]
-        if len(target) > 1 and target[0] in (-1, 1) and -1 not in target[1:]:
-            target[0] = BATCH
-        target = [flat if s == -1 and len(target) == 2 and i == 1 else s for i, s in enumerate(target)]
-        target[0] = BATCH if target[0] == 1 else target[0]
-    if tuple(target) == shape:
+    target = {"Flatten": _flattened, "Reshape": _reshaped, "Squeeze": _squeezed, "Unsqueeze": _unsqueezed}[node.op](node)
+    if target[:1] != (BATCH,):
+        raise node.fail(f"the batch must remain the first axis, {shape[1:]} cannot be reshaped to {target}")
+    squeezed, unsqueezed = _moved_ones(shape, target)
+    if target == shape:
         node.alias(node.inputs[0])
-    elif target == [BATCH, flat]:
+    elif target == (BATCH, prod(shape[1:])) and shape[1] != 1:
         node.emit("Flatten")
+    elif squeezed is None:
+        node.emit("Reshape", shape=target[1:])
     else:
-        raise node.fail(f"only flattening to (batch, features) is supported, not {shape[1:]} to {target[1:]}")
+        between = node.output + ":squeezed" if unsqueezed else ""
+        x = node.emit("Squeeze", None, between, axes=squeezed) if squeezed else node.inputs[0]
+        if unsqueezed:
+            node.emit("Unsqueeze", [x], axes=unsqueezed)
+
+
+def _flattened(node: Converting) -> tuple[int, ...]:
+    shape = node.shape()
+    axis = node.attrs.get("axis", 1)
+    axis += len(shape) if axis < 0 else 0
+    return prod(shape[:axis]), prod(shape[axis:])
+
+
+def _reshaped(node: Converting) -> tuple[int, ...]:
+    shape, wanted = node.shape(), node.constant(1)
+    if wanted is None:
+        raise node.fail("its target shape must be constant")
+    target = [shape[i] if int(s) == 0 and i < len(shape) else int(s) for i, s in enumerate(wanted)]
+    if target[:1] == [1] or (target[:1] == [-1] and prod(target[1:]) == prod(shape[1:])):
+        target[0] = BATCH
+    known = prod(size for size in target if size != -1)
+    return tuple(prod(shape) // max(known, 1) if size == -1 else size for size in target)
+
+
+def _squeezed(node: Converting) -> tuple[int, ...]:
+    shape = node.shape()
+    axes = node.constant(1) if node.has(1) else node.attrs.get("axes")
+    drop = {int(a) % len(shape) for a in axes} if axes is not None else {i for i, s in enumerate(shape) if s == 1}
+    return tuple(size for axis, size in enumerate(shape) if axis not in drop)
+
+
+def _unsqueezed(node: Converting) -> tuple[int, ...]:
+    axes = node.constant(1) if node.has(1) else node.attrs.get("axes")
+    if axes is None:
+        raise node.fail("its axes must be constant")
+    sizes = list(node.shape())
+    for axis in sorted(int(a) % (len(sizes) + len(axes)) for a in axes):
+        sizes.insert(axis, 1)
+    return tuple(sizes)
+
+
+def _moved_ones(shape: tuple[int, ...], target: tuple[int, ...]) -> tuple[tuple[int, ...] | None, tuple[int, ...]]:
+    """Return which axes of size 1 to drop from ``shape``, and which of the result to insert; None if that is not all."""
+    dropped, inserted, i, j = [], [], 0, 0
+    while i < len(shape) or j < len(target):
+        if i < len(shape) and j < len(target) and shape[i] == target[j]:
+            i, j = i + 1, j + 1
+        elif i < len(shape) and shape[i] == 1:
+            dropped.append(i)
+            i += 1
+        elif j < len(target) and target[j] == 1:
+            inserted.append(j)
+            j += 1
+        else:
+            return None, ()
+    return tuple(dropped), tuple(inserted)
 
 
 @converter("Transpose")

@@ -24,18 +24,23 @@ def _pool(node: Converting) -> None:
     node.emit(node.op, kernel_shape=kernel, ceil_mode=ceil_mode, **extra, **window)
 
 
-@converter("GlobalAveragePool")
-def _global_average_pool(node: Converting) -> None:
-    node.emit("GlobalAveragePool")
+@converter("GlobalAveragePool", "GlobalMaxPool")
+def _global_pool(node: Converting) -> None:
+    node.emit(node.op)
 
 
-@converter("ReduceMean")
-def _reduce_mean(node: Converting) -> None:
+@converter("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2")
+def _reduce(node: Converting) -> None:
+    """Over any axes but the batch; over all positions it is a global pool."""
     axes = node.constant(1) if node.has(1) else node.attrs.get("axes")
     rank = len(node.shape())
-    if axes is None or sorted(int(a) % rank for a in axes) != list(range(2, rank)):
-        raise node.fail("only the mean over all spatial axes is supported")
-    if node.attrs.get("keepdims", 1):
-        node.emit("GlobalAveragePool")
+    if axes is None or not len(axes) or 0 in (chosen := sorted({int(a) % rank for a in axes})):
+        raise node.fail("its axes must be given, constant, and not be the batch")
+    keepdims = bool(node.attrs.get("keepdims", 1))
+    pool = {"ReduceMean": "GlobalAveragePool", "ReduceMax": "GlobalMaxPool"}.get(node.op)
+    if pool is None or chosen != list(range(2, rank)):
+        node.emit(node.op, axes=tuple(chosen), keepdims=keepdims)
+    elif keepdims:
+        node.emit(pool)
     else:
-        node.emit("Flatten", [node.emit("GlobalAveragePool", None, node.output + ":pool")])
+        node.emit("Flatten", [node.emit(pool, None, node.output + ":pool")])
