@@ -19,8 +19,8 @@ class Node:
     ``Conv`` (attrs ``weight``, ``strides``, ``pads``, ``dilations``, ``groups``), ``ConvTranspose`` (likewise, and
     ``output_padding``; its weight is (out, in / groups, kernel…) too), ``Linear`` (attr ``weight``; acts on the last axis),
     ``Affine`` (attrs ``table``, ``axis``), ``Take`` (attrs ``axis``, ``index``). Any other operator may have attr
-    ``constants``: weights that it takes
-    after its inputs; they are shared too, but never quantized. ``source`` is the node's name in the user's model.
+    ``constants``: weights that it takes after its inputs; they are shared too, but never quantized. ``source`` is the
+    node's name in the user's model.
     """
 
     op: str

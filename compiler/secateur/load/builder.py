@@ -66,6 +66,14 @@ class Converting:
         """The node's output (the first, unless another is named) is the tensor ``name``."""
         self._builder.aliases[output or self.output] = name
 
+    def sequence(self, names: list[str]) -> None:
+        """The node's output is a sequence of these tensors."""
+        self._builder.sequences[self.output] = names
+
+    def member(self, index: int) -> str:
+        """Return a tensor of the sequence that is the node's first input."""
+        return self._builder.sequences[self.inputs[0]][index]
+
     def fold(self, value: Constant) -> None:
         """The node's output is this constant."""
         self._builder.constants[self.output] = np.asarray(value)
@@ -96,6 +104,7 @@ class Builder:
         self.tables: dict[str, Table] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.aliases: dict[str, str] = {}
+        self.sequences: dict[str, list[str]] = {}
 
     def add_input(self, name: str, shape: tuple[int, ...]) -> None:
         """Declare an input of the network."""
@@ -132,7 +141,7 @@ class Builder:
         converting = Converting(self, node, label)
         inputs = [name for name in converting.inputs if name]
         for name in inputs:
-            if name not in self.constants and name not in self.shapes:
+            if name not in self.constants and name not in self.shapes and name not in self.sequences:
                 raise UnsupportedModelError(f"{label}: its input {name} is not computed by a supported operator")
         if inputs and all(name in self.constants for name in inputs):
             self._fold(node, converting)

@@ -8,7 +8,6 @@ from secateur.export.onnx_writer import OnnxWriter
 from secateur.export.operators.registry import writes
 from secateur.ir import Network, Node
 
-
 _UNARY = ("Relu", "Sigmoid", "Tanh", "HardSwish", "Softplus", "Softsign", "Mish", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs")
 
 

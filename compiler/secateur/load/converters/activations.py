@@ -7,7 +7,6 @@ import math
 from secateur.load.builder import Converting
 from secateur.load.converters.registry import converter
 
-
 _PLAIN = ("Relu", "Sigmoid", "Tanh", "HardSwish", "Softplus", "Softsign", "Mish", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs")
 
 

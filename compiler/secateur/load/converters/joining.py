@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secateur.load.builder import Converting
+from secateur.load.builder import Constant, Converting
 from secateur.load.converters.registry import converter
 
 
@@ -50,11 +50,40 @@ def _split(node: Converting) -> None:
     if sizes is None:
         whole = -(-shape[axis] // len(node.outputs))
         sizes = [min(whole, shape[axis] - index * whole) for index in range(len(node.outputs))]
+    _slices(node, axis, sizes, node.outputs)
+
+
+@converter("SplitToSequence")
+def _split_to_sequence(node: Converting) -> None:
+    """What torch makes of ``chunk`` and ``split``: the parts are taken out one by one."""
+    shape = node.shape()
+    axis = node.attrs.get("axis", 0) % len(shape)
+    sizes = node.constant(1)
+    if axis == 0 or sizes is None or not node.attrs.get("keepdims", 1):
+        raise node.fail("only parts of constant sizes, and not of the batch, are supported")
+    if sizes.ndim == 0:
+        step = int(sizes)
+        sizes = np.asarray([min(step, shape[axis] - begin) for begin in range(0, shape[axis], step)])
+    names = [f"{node.output}:{index}" for index in range(len(sizes))]
+    _slices(node, axis, sizes, names)
+    node.sequence(names)
+
+
+@converter("SequenceAt")
+def _sequence_at(node: Converting) -> None:
+    index = node.constant(1)
+    if index is None:
+        raise node.fail("its index must be constant")
+    node.alias(node.member(int(index)))
+
+
+def _slices(node: Converting, axis: int, sizes: Constant, outputs: list[str]) -> None:
+    size = node.shape()[axis]
     stops = [int(stop) for stop in np.cumsum(sizes)]
-    if len(stops) != len(node.outputs) or stops[-1] != shape[axis]:
-        raise node.fail(f"parts of sizes {[int(size) for size in sizes]} are not an axis of {shape[axis]}")
-    for output, start, stop in zip(node.outputs, [0, *stops], stops):
-        if (start, stop) == (0, shape[axis]):
+    if len(stops) != len(outputs) or stops[-1] != size or min(sizes) < 1:
+        raise node.fail(f"parts of sizes {[int(part) for part in sizes]} are not an axis of {size}")
+    for output, start, stop in zip(outputs, [0, *stops], stops):
+        if (start, stop) == (0, size):
             node.alias(node.inputs[0], output)
         elif output:
             node.emit("Slice", None, output, axes=(axis,), starts=(start,), stops=(stop,), steps=(1,))
