@@ -54,7 +54,7 @@ def check_rung(
         reason = "" if found >= FLOAT_SNR_DB else f"SNR {found:.1f} dB against torch, a float rung needs {FLOAT_SNR_DB:g}"
         return GateResult(found, float("nan"), reason)
     usual = snr_db(reference, Session(ordinary).run(inputs))
-    short = found < min(usual - INT8_LOSS_DB, GOOD_INT8_SNR_DB)
+    short = not found >= min(usual - INT8_LOSS_DB, GOOD_INT8_SNR_DB)  # what is not a number is short too
     reason = f"SNR {found:.1f} dB, ordinary per-channel int8 of this rung has {usual:.1f}" if short else ""
     return GateResult(found, usual, reason)
 

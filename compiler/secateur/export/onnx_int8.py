@@ -18,6 +18,8 @@ from secateur.export.program import BaseSlice, PrivateVector, Program, ScaledVec
 from secateur.ir import ActivationParameters, Network, Node, QuantizedWeight, Table
 
 _INT8, _INT32, _FLOAT = 3, 6, 1
+_NEVER_ZERO = {"Reciprocal": 0, "Log": 0, "Pow": 0, "Div": 1}
+"""Operators and which of their inputs must not be rounded to 0: that one stays float."""
 
 
 def export_int8(
@@ -60,6 +62,7 @@ class _Int8Writer:
         self._writer = OnnxWriter(network)
         self._readers = network.consumers()
         self._names: dict[str, str] = {}
+        self._exact: dict[str, str] = {}
         self._parameters: dict[str, tuple[str, str]] = {}
 
     def write(self) -> Program:
@@ -78,15 +81,33 @@ class _Int8Writer:
             elif node.op == "Affine":
                 result = self._affine(node)
             else:
-                inputs = [self._names[name] for name in node.inputs]
+                inputs = [self._input(node, place, name) for place, name in enumerate(node.inputs)]
                 inputs += [shared_constant(self._writer, name, self._index, self._full[name]) for name in node.constants]
                 result = write_operator(self._writer, self._network, node, inputs, self._final(node.output))
             clipped = self._clipped_by_quantization(end)
             done |= {end.output, clipped}
             if clipped in self._network.outputs and self._final(clipped) != result:
                 result = self._writer.node("Identity", [self._quantize(clipped, result)], clipped)
-            self._names[clipped] = result if clipped in self._network.outputs else self._quantize(clipped, result)
+            if clipped == end.output:
+                self._exact[clipped] = result
+            self._names[clipped] = result
+            if clipped not in self._network.outputs and not self._only_exact(clipped):
+                self._names[clipped] = self._quantize(clipped, result)
         return self._writer.program(self._network.inputs, self._network.outputs)
+
+    def _input(self, node: Node, place: int, name: str) -> str:
+        exact = _NEVER_ZERO.get(node.op) == place
+        return self._exact.get(name, self._names[name]) if exact else self._names[name]
+
+    def _only_exact(self, tensor: str) -> bool:
+        """Whether all that reads a tensor takes it as it was before quantization."""
+        places = [
+            _NEVER_ZERO.get(node.op) == place
+            for node in self._readers.get(tensor, [])
+            for place, name in enumerate(node.inputs)
+            if name == tensor
+        ]
+        return tensor in self._exact and bool(places) and all(places)
 
     def _final(self, tensor: str) -> str:
         """The name to write a tensor under: its own if it is an output of the network that nothing else reads."""

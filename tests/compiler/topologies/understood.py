@@ -73,8 +73,15 @@ def check(network: Network, share: float = LEAST_SHARE, keeps: int = 2, cut_to: 
     return groups
 
 
-def check_int8(network: Network, cut_to: float = 0.5, least_db: float = 15) -> None:
-    """Check that a cut network in int8 is as good as the same network quantized by itself."""
+def check_int8(network: Network, cut_to: float = 0.5, least_db: float = 15, loss_db: float = 3) -> None:
+    """Check that a cut network in int8 is about as good as the same network quantized by itself.
+
+    Args:
+        network: in normal form.
+        cut_to: share of every group that the network keeps.
+        least_db: signal-to-noise ratio that it must have.
+        loss_db: what sharing the base may cost; with next to no weights, chance alone makes a few decibels.
+    """
     groups = find_groups(network)
     x = samples(next(iter(network.inputs.values()))[1:], 64)
     master = Master(network, groups, {}, [(groups.full(), measure_statistics(network, x))], x)
@@ -83,8 +90,7 @@ def check_int8(network: Network, cut_to: float = 0.5, least_db: float = 15) -> N
     data = _export(master, small, master.index(keep), "int8").recipe(master.base("int8"))[1]
     onnx.checker.check_model(onnx.load(io.BytesIO(data)), full_check=True)
     gate = check_rung(data, twin(small, x)[0], x, "int8", _ordinary(small, x))
-    assert gate.reason == ""
-    assert gate.snr_db > least_db
+    assert gate.snr_db > max(least_db, min(gate.ordinary_snr_db, 40) - loss_db), gate
 
 
 def twin(network: Network, x: np.ndarray) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secateur.load.builder import BATCH, Converting
+from secateur.load.builder import Converting
 from secateur.load.converters.registry import converter
 
 _COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric")
@@ -29,12 +29,14 @@ def _resize(node: Converting) -> None:
     axes = [int(axis) % len(shape) for axis in attrs.get("axes", range(len(shape)))]
     scales = [1.0] * len(shape)
     for place, axis in enumerate(axes):
+        if axis == 0:
+            continue
         if sizes is not None and sizes.size:
             scales[axis] = _exact_scale(shape[axis], int(sizes[place]))
         else:
             assert given is not None
             scales[axis] = float(given[place])
-    if scales[:2] != [1.0, 1.0] or len(shape) not in (3, 4):
+    if scales[1] != 1.0 or len(shape) not in (3, 4):
         raise node.fail("only one or two spatial axes can be resized")
     node.emit(
         "Resize",
@@ -48,10 +50,8 @@ def _resize(node: Converting) -> None:
 
 def _exact_scale(size: int, wanted: int) -> float:
     """Return the float32 scale that turns ``size`` into ``wanted`` although the result is rounded down."""
-    if wanted in (size, BATCH):
-        return 1.0
     scale = np.float32(wanted / size)
-    while int(np.floor(np.float32(size) * scale)) < wanted:
+    while int(np.floor(size * float(scale))) < wanted:
         scale = np.nextafter(scale, np.float32(np.inf))
     return float(scale)
 
