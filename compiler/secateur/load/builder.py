@@ -30,7 +30,11 @@ class Converting:
         self.op = node.op_type
         self.name = node.name or node.output[0]
         # The old exporter calls a weight that it made itself onnx::Conv_7: the node's name tells a person more.
-        if self.op in ("Conv", "Gemm", "MatMul") and len(node.input) > 1 and not node.input[1].startswith("onnx::"):
+        if (
+            self.op in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+            and len(node.input) > 1
+            and not node.input[1].startswith("onnx::")
+        ):
             self.name = node.input[1].removesuffix(".weight")
         self.inputs = [builder.resolve(name) for name in node.input]
         self.output = node.output[0]

@@ -1,4 +1,4 @@
-"""What users of pruning tools complain of most: wrong groups. Each wrong tie, injected on purpose, is caught by the proof."""
+"""What users of pruning tools complain of most: wrong groups. Wrong ties, injected on purpose, are caught by the proof."""
 
 from __future__ import annotations
 

@@ -102,6 +102,14 @@ def test_an_unsupported_operator_is_named() -> None:
     assert "node /head/Cos (Cos): operator not supported" in refused(made)
 
 
+def test_a_second_output_that_nothing_makes_is_named_where_it_is_read() -> None:
+    pool = helper.make_node("MaxPool", ["x"], ["p", "places"], kernel_shape=[2])
+    alone = model([pool, helper.make_node("Relu", ["p"], ["y"])], {"x": ["batch", 2, 4]})
+    assert load_onnx(alone).outputs == {"y": (-1, 2, 3)}
+    read = helper.make_node("Cast", ["places"], ["y"], to=TensorProto.FLOAT, name="reader")
+    assert "node reader (Cast): its input places is not computed" in refused(model([pool, read], {"x": ["batch", 2, 4]}))
+
+
 def test_control_flow_is_named() -> None:
     branch = helper.make_graph([], "b", [], [helper.make_tensor_value_info("c", TensorProto.FLOAT, [1])])
     gate = helper.make_node("If", ["c"], ["y"], name="gate", then_branch=branch, else_branch=branch)

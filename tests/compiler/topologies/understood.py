@@ -22,7 +22,7 @@ from secateur.load import load_onnx
 from secateur.load.torch_model import to_onnx
 from secateur.master import Master
 from secateur.pruning import cut, sort_groups
-from secateur.search import coverage
+from secateur.search import Costs, coverage
 from secateur.tuning import measure_statistics
 from secateur.twin import fixed_values, run
 
@@ -64,6 +64,8 @@ def check(network: Network, share: float = LEAST_SHARE, keeps: int = 2, cut_to: 
     master = Master(ordered, groups, {}, [], np.zeros(0, np.float32))
     keep = {group.id: max(1, round(cut_to * group.size)) for group in groups.groups}
     small = cut(ordered, groups, keep)
+    costs = Costs(network, groups)
+    assert (costs.macs(keep), costs.params(keep)) == (coverage(small, Groups([])).macs, small.params)
     data = _export(master, small, master.index(keep), "fp32").recipe(master.base("fp32"))[1]
     onnx.checker.check_model(onnx.load(io.BytesIO(data)), full_check=True)
     shape = next(iter(network.inputs.values()))[1:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from secateur.load.builder import Constant, Converting
@@ -77,7 +79,7 @@ def _sequence_at(node: Converting) -> None:
     node.alias(node.member(int(index)))
 
 
-def _slices(node: Converting, axis: int, sizes: Constant, outputs: list[str]) -> None:
+def _slices(node: Converting, axis: int, sizes: Sequence[int] | Constant, outputs: list[str]) -> None:
     size = node.shape()[axis]
     stops = [int(stop) for stop in np.cumsum(sizes)]
     if len(stops) != len(outputs) or stops[-1] != size or min(sizes) < 1:
