@@ -36,7 +36,7 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
     model = _read(source) if isinstance(source, Path) else source
     opset = _opset(model, what)
     graph = model.graph
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    constants = {tensor.name: _values(tensor, what) for tensor in graph.initializer}
     _check_finite(constants, what)
     builder = Builder(constants, opset)
     for value in graph.input:
@@ -93,6 +93,13 @@ def _opset(model: onnx.ModelProto, what: str) -> int:
     if opset < OLDEST_OPSET:
         raise UnsupportedModelError(f"{what}: opset {opset}; export it again with opset {OLDEST_OPSET} or later")
     return opset
+
+
+def _values(tensor: onnx.TensorProto, what: str) -> np.ndarray:
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError) as error:
+        raise UnsupportedModelError(f"{what}: weight {tensor.name} is damaged: {str(error).splitlines()[0]}") from None
 
 
 def _check_finite(constants: dict[str, np.ndarray], what: str) -> None:

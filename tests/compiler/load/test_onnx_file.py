@@ -123,6 +123,12 @@ def test_a_nan_weight_is_named() -> None:
     assert "weight w has NaN" in refused(model([helper.make_node("MatMul", ["x", "w"], ["y"])], w=weight))
 
 
+def test_a_weight_whose_shape_is_not_that_of_its_values_is_named() -> None:
+    made = model([helper.make_node("MatMul", ["x", "w"], ["y"])], w=np.ones((4, 3), np.float32))
+    made.graph.initializer[0].dims[:] = [5, 3]
+    assert "weight w is damaged" in refused(made)
+
+
 def test_a_weight_that_is_computed_from_data_is_named() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("MatMul", ["x", "r"], ["y"], name="attention")]
     assert "node attention (MatMul): only a product with a constant matrix" in refused(model(nodes))
