@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateur.ir import Groups, Network, Samples, SecateurError
+from secateur.ir.registration import Registry
 
 Scores = dict[str, NDArray[np.float64]]
 
@@ -37,14 +38,14 @@ class Evidence:
 Criterion = Callable[[Evidence], Scores]
 """From evidence to group id → importance per channel, float64 (channels,), not negative; what is higher is kept longer."""
 
-CRITERIA: dict[str, Criterion] = {}
+CRITERIA: Registry[Criterion] = Registry("criterion")
 
 
 def criterion(name: str) -> Callable[[Criterion], Criterion]:
     """Register a function as a criterion under the name that ``--criterion`` takes."""
 
     def register(function: Criterion) -> Criterion:
-        CRITERIA[name] = function
+        CRITERIA.register([name], function)
         return function
 
     return register

@@ -51,14 +51,14 @@ def check_rung(
         ordinary: for int8, the rung quantized per channel on its own weights.
     """
     found_all = _ratios(reference, Session(data).outputs(inputs))
-    found = min(found_all)
+    found = float(np.min(found_all))  # what is not a number is the worst
     if precision != "int8" or ordinary is None:
         reason = "" if found >= FLOAT_SNR_DB else f"SNR {found:.1f} dB against torch, a float rung needs {FLOAT_SNR_DB:g}"
         return GateResult(found, float("nan"), reason)
     usual_all = _ratios(reference, Session(ordinary).outputs(inputs))
     lacking = [min(usual - INT8_LOSS_DB, GOOD_INT8_SNR_DB) - got for got, usual in zip(found_all, usual_all)]
-    worst = lacking.index(max(lacking))
-    short, found, usual = lacking[worst] > 0, found_all[worst], usual_all[worst]
+    worst = int(np.argmax(lacking))  # of what is not a number, the first
+    short, found, usual = not lacking[worst] <= 0, found_all[worst], usual_all[worst]
     reason = f"SNR {found:.1f} dB, ordinary per-channel int8 of this rung has {usual:.1f}" if short else ""
     return GateResult(found, usual, reason)
 

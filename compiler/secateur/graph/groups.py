@@ -10,6 +10,7 @@ from secateur.ir import ChannelGroup, Groups, Network
 from secateur.ir.groups import Axis
 
 Channel = dict[Axis, list[int]]
+Signature = tuple[tuple[Axis, int], ...]
 
 
 def find_groups(network: Network) -> Groups:
@@ -45,7 +46,8 @@ def apply_rules(network: Network, ties: Ties) -> None:
 
 def collect(network: Network, ties: Ties) -> Groups:
     """Make channel groups of the classes of tied elements."""
-    families: dict[tuple[tuple[Axis, int], ...], list[Channel]] = {}
+    families: dict[tuple[Signature, object], list[Channel]] = {}
+    structure = ties.structure()
     for root, elements in ties.classes().items():
         if root in ties.reasons:
             continue
@@ -54,16 +56,20 @@ def collect(network: Network, ties: Ties) -> Groups:
             channel.setdefault(axis, []).append(index)
         if any(map(ties.makes, channel)) and any(map(ties.consumes, channel)):
             signature = tuple(sorted((axis, len(indices)) for axis, indices in channel.items()))
-            families.setdefault(signature, []).append(channel)
+            families.setdefault((signature, structure.get(root)), []).append(channel)
     order = [node.attrs["weight"] for node in network.nodes if "weight" in node.attrs]
     sources = {node.attrs["weight"]: node.source for node in network.nodes if "weight" in node.attrs}
 
-    def first_weight(signature: tuple[tuple[Axis, int], ...]) -> int:
+    def first_weight(signature: Signature) -> int:
         makers = [axis[0].removeprefix("weight:") for axis, _ in signature if ties.makes(axis)]
         return min(order.index(name) for name in makers)
 
-    ranked = sorted(families.items(), key=lambda item: (first_weight(item[0]), -len(item[0]), item[0]))
-    groups = [_group(f"g{i}", sources[order[first_weight(s)]], channels) for i, (s, channels) in enumerate(ranked)]
+    def place(item: tuple[tuple[Signature, object], list[Channel]]) -> tuple[object, ...]:
+        (signature, _), channels = item
+        return first_weight(signature), -len(signature), signature, channels[0][signature[0][0]]
+
+    ranked = sorted(families.items(), key=place)
+    groups = [_group(f"g{i}", sources[order[first_weight(s)]], channels) for i, ((s, _), channels) in enumerate(ranked)]
     return Groups(groups, _barriers(network, ties, groups))
 
 

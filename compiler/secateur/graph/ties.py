@@ -43,6 +43,7 @@ class Ties:
         self._layers = {node.attrs["weight"] for node in network.nodes if "weight" in node.attrs}
         self._sums: set[Axis] = set()
         self.whole: dict[str, str] = {}
+        self._calls: list[tuple[Axis, Axis, Indices, Indices]] = []
 
     def size(self, name: str, axis: int) -> int:
         """Return the number of elements on an axis."""
@@ -60,6 +61,7 @@ class Ties:
             raise ValueError(f"tie of {a} to {b}: {len(first)} elements to {len(second)}")
         for i, j in zip(first, second):
             self._union(self._offset[a] + int(i), self._offset[b] + int(j))
+        self._calls.append((a, b, np.asarray(first, np.int64), np.asarray(second, np.int64)))
 
     def tie_tensors(self, a: str, b: str, axes: Sequence[int] | None = None) -> None:
         """Tie two tensors element by element along the same axes (None: all but the batch)."""
@@ -110,6 +112,25 @@ class Ties:
             for index in range(size):
                 found.setdefault(self._find(offset + index), []).append((axis, index))
         return found
+
+    def structure(self) -> dict[int, frozenset[tuple[int, int, int]]]:
+        """Return representative → what ties hold its elements together.
+
+        A tie is its number and, for its two elements, how many of the class lie before them on their axes. Where two classes
+        agree in this, elements of the same rank play the same part, so that the classes may change places.
+        """
+        found: dict[int, list[tuple[int, int, int]]] = {}
+        ranks = np.zeros(len(self._parent), np.int64)
+        for axis, size in self._sizes.items():
+            offset, seen = self._offset[axis], dict[int, int]()
+            for element in range(offset, offset + size):
+                root = self._find(element)
+                ranks[element] = seen.get(root, 0)
+                seen[root] = seen.get(root, 0) + 1
+        for number, (a, b, first, second) in enumerate(self._calls):
+            for i, j in zip((first + self._offset[a]).tolist(), (second + self._offset[b]).tolist()):
+                found.setdefault(self._find(i), []).append((number, int(ranks[i]), int(ranks[j])))
+        return {root: frozenset(ties) for root, ties in found.items()}
 
     def reason(self, axis: Axis, index: int) -> str | None:
         """Return why an element is frozen, or None."""

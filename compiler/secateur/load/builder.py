@@ -17,19 +17,17 @@ from secateur.load.views import Arranged, View, batch_in_front, plain
 from secateur.twin import fixed_values
 from secateur.twin.execute import apply
 
-SEVERAL_OUTPUTS = ("Split", "GRU", "LSTM", "RNN")
-"""Operators whose converters give all of their outputs; of the others only the first may be read."""
-
 ELEMENT_TYPES = {torch.float32: "float32", torch.int64: "int64", torch.int32: "int32", torch.bool: "bool"}
 """Element types that tensors may have."""
 
-__all__ = ["BATCH", "ELEMENT_TYPES", "SEVERAL_OUTPUTS", "Builder", "Constant", "Converting"]
+__all__ = ["BATCH", "ELEMENT_TYPES", "Builder", "Constant", "Converting"]
 
 
 class Builder:
     """A network under construction. ``shapes`` has −1 for the batch.
 
-    ``views`` are ONNX tensors that are rearranged tensors of the network; ``read`` are the names that some node reads;
+    ``views`` are ONNX tensors that are rearranged tensors of the network; ``sequences`` are ONNX sequences and the names of
+    their tensors; ``read`` are the names that some node reads;
     ``moved`` are constants made of one other (a transposed weight), and its name. ``one_sample``: the file takes a batch of
     exactly one, so that the batch and another axis of size 1 may change places.
     """
@@ -44,8 +42,8 @@ class Builder:
         self.tables: dict[str, Table] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, torch.dtype] = {}
-        self.aliases: dict[str, str] = {}
         self.views: dict[str, View] = {}
+        self.sequences: dict[str, list[str]] = {}
         self.one_sample = True
         self.moved: dict[str, str] = {}
         self._made: dict[tuple[object, ...], str] = {}
@@ -55,15 +53,8 @@ class Builder:
         self.inputs[name] = self.shapes[name] = shape
         self.dtypes[name] = getattr(torch, dtype)
 
-    def resolve(self, name: str) -> str:
-        """Return the tensor that ``name`` stands for."""
-        while name in self.aliases:
-            name = self.aliases[name]
-        return name
-
     def view(self, name: str) -> View:
         """Return the ONNX tensor ``name`` as a view."""
-        name = self.resolve(name)
         return self.views[name] if name in self.views else plain(name, (BATCH, *self.shapes[name][1:]))
 
     def tensor(self, name: str) -> str:
@@ -144,12 +135,10 @@ class Builder:
         Raises:
             UnsupportedModelError: if there is no converter, or it cannot convert this node.
         """
-        if any(name in self.read for name in node.output[1:]) and node.op_type not in SEVERAL_OUTPUTS:
-            raise UnsupportedModelError(f"{label}: more than one output is not supported")
         converting = Converting(self, node, label)
         inputs = [name for name in converting.given if name]
         for name in inputs:
-            if name not in self.constants and name not in self.shapes and name not in self.views:
+            if not any(name in known for known in (self.constants, self.shapes, self.views, self.sequences)):
                 raise UnsupportedModelError(f"{label}: its input {name} is not computed by a supported operator")
         if inputs and all(name in self.constants for name in inputs):
             self._fold(node, converting)

@@ -31,9 +31,10 @@ class Converting:
         self.op = node.op_type
         self.name = node.name or node.output[0]
         # The old exporter calls a weight that it made itself onnx::Conv_7: the node's name tells a person more.
-        if self.op in ("Conv", "Gemm", "MatMul") and len(node.input) > 1 and not node.input[1].startswith("onnx::"):
+        layer = self.op in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+        if layer and len(node.input) > 1 and not node.input[1].startswith("onnx::"):
             self.name = builder.moved.get(node.input[1], node.input[1]).removesuffix(".weight")
-        self.given = [builder.resolve(name) for name in node.input]
+        self.given = list(node.input)
         self.outputs = list(node.output)
         self.output = node.output[0]
         self.opset = builder.opset
@@ -92,7 +93,7 @@ class Converting:
         return self._builder.view(name)
 
     def put_view(self, view: View, output: str = "") -> None:
-        """The output is this view."""
+        """The output (the first, unless another is named) is this view."""
         self._builder.views[output or self.output] = view
 
     def arranged(self, index: int = 0) -> Arranged:
@@ -130,16 +131,20 @@ class Converting:
         assert like is not None
         sizes = value.shape[1:] if value.ndim == len(like.axes) else value.shape
         constant = self.weight(value[:1].reshape(1, *sizes))
-        return self.emit("Expand", [like.tensor], f"{self.output}:constant{index}", constants=(constant,))
+        return self.emit("PerSample", [like.tensor], f"{self.output}:constant{index}", constants=(constant,))
 
     @property
     def origin(self) -> tuple[str, str]:
         """What a view notes of this node."""
         return self.name, self.label
 
-    def alias(self, name: str) -> None:
-        """The node's output is the tensor ``name``."""
-        self._builder.aliases[self.output] = name
+    def sequence(self, names: list[str]) -> None:
+        """The node's output is a sequence of these tensors, which the converter made."""
+        self._builder.sequences[self.output] = names
+
+    def member(self, index: int) -> View:
+        """Return a tensor of the sequence that is the node's first input."""
+        return self._builder.view(self._builder.sequences[self.given[0]][index])
 
     def fold(self, value: Constant, output: str = "") -> None:
         """The node's output is this constant."""
@@ -156,5 +161,5 @@ class Converting:
         """Add a private table and return its name."""
         name = f"t{len(self._builder.tables)}"
         scale, shift = np.broadcast_arrays(np.asarray(scale, np.float32), np.asarray(shift, np.float32))
-        self._builder.tables[name] = Table(np.ascontiguousarray(scale), np.ascontiguousarray(shift))
+        self._builder.tables[name] = Table(scale.copy(), shift.copy())
         return name

@@ -13,6 +13,7 @@ from secateur.load.agreement import check_agreement
 from secateur.load.builder import ELEMENT_TYPES, Builder
 from secateur.load.converters import CONTROL_FLOW, CONVERTERS
 from secateur.load.normal_form import normalise
+from secateur.load.rearrangements import recognise_rearrangements
 from secateur.twin import shapes_of
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
@@ -38,7 +39,7 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
     model = _read(source) if isinstance(source, Path) else source
     opset = _opset(model, what)
     graph = model.graph
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    constants = {tensor.name: _values(tensor, what) for tensor in graph.initializer}
     _check_finite(graph, constants, what)
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     builder = Builder(constants, opset, read)
@@ -58,7 +59,7 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
             )
         builder.convert(node, CONVERTERS.get(node.op_type), label)
     for value in graph.output:
-        if builder.resolve(value.name) not in {*builder.shapes, *builder.views}:
+        if value.name not in {*builder.shapes, *builder.views}:
             raise UnsupportedModelError(f"{what}: output {value.name} does not depend on an input")
     outputs = [builder.tensor(value.name) for value in graph.output]
     for name, value in zip(outputs, graph.output):
@@ -73,6 +74,7 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
         shapes={},
         dtypes={name: ELEMENT_TYPES[builder.dtypes[name]] for name in (*builder.inputs, *outputs)},
     )
+    network = recognise_rearrangements(network, builder.shapes)
     network = normalise(network, {name: value.name for name, value in zip(outputs, graph.output)})
     network.shapes = shapes_of(network)
     network.outputs = {name: network.shapes[name] for name in network.outputs}
@@ -97,6 +99,13 @@ def _opset(model: onnx.ModelProto, what: str) -> int:
     if opset < OLDEST_OPSET:
         raise UnsupportedModelError(f"{what}: opset {opset}; export it again with opset {OLDEST_OPSET} or later")
     return opset
+
+
+def _values(tensor: onnx.TensorProto, what: str) -> np.ndarray:
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError) as error:
+        raise UnsupportedModelError(f"{what}: weight {tensor.name} is damaged: {str(error).splitlines()[0]}") from None
 
 
 def _check_finite(graph: onnx.GraphProto, constants: dict[str, np.ndarray], what: str) -> None:

@@ -16,7 +16,10 @@ from secateur.twin import batches, fixed_values, run
 Ranges = dict[str, tuple[float, float]]
 """Tensor → smallest and largest value seen."""
 
-SAME_PARAMETERS = ("MaxPool", "Flatten", "Transpose", "Slice", "Pad", "Reshape")
+SAME_PARAMETERS = (
+    *("MaxPool", "GlobalMaxPool", "Flatten", "Transpose", "Slice", "Pad"),
+    *("Take", "Reshape", "Expand", "DepthToSpace", "SpaceToDepth"),
+)
 """Operators that only move values: their output has the parameters of their input."""
 
 _BATCH = 256

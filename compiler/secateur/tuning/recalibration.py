@@ -23,7 +23,10 @@ _FLOOR = 1e-6
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation per channel of what an ``Affine`` node gives, float64, shape (channels,)."""
+    """Mean and standard deviation per channel of what an ``Affine`` node gives, float64, shape (channels,).
+
+    The deviation is negative where the node's scale is: only behind a weight are all scales non-negative.
+    """
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
@@ -76,7 +79,8 @@ def measure_statistics(network: Network, inputs: Samples) -> dict[str, Statistic
     with torch.no_grad():
         for batch in batches(network, inputs, BATCH):
             run(network, batch, values, on_tensor=observe)
-    return moments.statistics()
+    signs = {name: np.where(table.scale < 0, -1.0, 1.0) for name, table in network.tables.items()}
+    return {name: Statistics(s.mean, signs[name] * s.deviation) for name, s in moments.statistics().items()}
 
 
 class _Recalibrating:
@@ -101,8 +105,8 @@ class _Recalibrating:
 
 def fold(before: Statistics, target: Statistics, fallback: Table) -> Table:
     """Return the table that brings channels with statistics ``before`` to ``target``; a dead channel keeps its scale."""
-    alive = (before.deviation > _FLOOR) & (target.deviation > _FLOOR * 1e-2)
-    scale = np.where(alive, target.deviation / np.maximum(before.deviation, _FLOOR), np.abs(fallback.scale))
+    alive = (before.deviation > _FLOOR) & (np.abs(target.deviation) > _FLOOR * 1e-2)
+    scale = np.where(alive, target.deviation / np.maximum(before.deviation, _FLOOR), fallback.scale)
     shift = target.mean - scale * before.mean
     return Table(scale.astype(np.float32), shift.astype(np.float32))
 

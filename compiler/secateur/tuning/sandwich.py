@@ -112,6 +112,7 @@ class _Private(nn.Module):
             gain, offset = (table.scale, table.shift) if name in self.plain else (target.deviation, target.mean)
             self.gain[name] = nn.Parameter(torch.tensor(gain, dtype=torch.float32))
             self.offset[name] = nn.Parameter(torch.tensor(offset, dtype=torch.float32))
+        self._signs = {name: torch.where(gain < 0, -1.0, 1.0) for name, gain in self.gain.items()}
 
     def weight(self, name: str) -> Tensor:
         value: Tensor = self._shared[name]
@@ -132,10 +133,10 @@ class _Private(nn.Module):
         return self.gain[table], self.offset[table]
 
     def keep_signs(self) -> None:
-        """Gains stay non-negative, so that no sign of a weight depends on the rung."""
+        """No gain changes its sign, so that no sign of a weight depends on the rung; behind a weight none is negative."""
         with torch.no_grad():
-            for gain in self.gain.values():
-                gain.clamp_(min=0.0)
+            for name, gain in self.gain.items():
+                gain.copy_((gain * self._signs[name]).clamp_min(0.0) * self._signs[name])
 
 
 class _Borrowing(_Private):

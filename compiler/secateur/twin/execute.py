@@ -104,7 +104,7 @@ def apply(node: Node, inputs: list[Tensor], values: Values) -> Tensor:
         return values.affine(node, inputs[0])
     if node.op == "Cast":
         return inputs[0].to(getattr(values, "dtype", torch.float32))
-    return OPERATORS[node.op]([*inputs, *(values.weight(name) for name in node.constants)], node.attrs)
+    return OPERATORS[node.op]([*inputs, *(values.weight(name) for name in node.weights)], node.attrs)
 
 
 def shapes_of(network: Network, batch: int = 2) -> dict[str, tuple[int, ...]]:

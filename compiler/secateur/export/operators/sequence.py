@@ -1,4 +1,4 @@
-"""Products of computed tensors, norms, embeddings, joins, masks and reductions."""
+"""Products of computed tensors, reshapes, layer norm, Gelu, embeddings, constants for each sample, masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from secateur.export.operators.registry import writes
 from secateur.ir import Network, Node
 
 
-@writes("MatMul", "Log", "Reciprocal", "Div", "Max", "Min", "Not")
+@writes("MatMul", "Not")
 def _plain(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
     return writer.node(node.op, inputs, output)
 
@@ -44,26 +44,16 @@ def _reshape(writer: OnnxWriter, network: Network, node: Node, inputs: list[str]
     return writer.node("Reshape", [*inputs, writer.vector(np.asarray(node.attrs["shape"], np.int64))], output)
 
 
-@writes("Concat")
-def _concat(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
-    return writer.node("Concat", inputs, output, axis=node.attrs["axis"])
-
-
 @writes("Embedding")
 def _embedding(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
     return writer.node("Gather", [inputs[1], inputs[0]], output, axis=0)
 
 
-@writes("Expand")
-def _expand(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
+@writes("PerSample")
+def _per_sample(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
     batch = writer.node("Shape", inputs[:1], start=0, end=1)
     ones = writer.vector(np.ones(len(network.shapes[node.output]) - 1, np.int64))
     return writer.node("Expand", [inputs[1], writer.node("Concat", [batch, ones], axis=0)], output)
-
-
-@writes("ReduceMean", "ReduceSum", "ReduceMax")
-def _reduce(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
-    return writer.node(node.op, [*inputs, writer.vector(np.asarray(node.attrs["axes"], np.int64))], output, keepdims=1)
 
 
 def _ones(writer: OnnxWriter, count: int) -> tuple[str, str]:
@@ -81,12 +71,6 @@ def _layer_norm(writer: OnnxWriter, network: Network, node: Node, inputs: list[s
     variance = writer.node("ReduceMean", [writer.node("Mul", [centred, centred]), axes], keepdims=1)
     spread = writer.node("Sqrt", [writer.node("Add", [variance, writer.vector(np.float32(node.attrs["epsilon"]))])])
     return writer.node("Div", [centred, spread], output)
-
-
-@writes("InstanceNormalization")
-def _instance_norm(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
-    scale, shift = _ones(writer, network.shapes[node.output][1])
-    return writer.node("InstanceNormalization", [*inputs, scale, shift], output, epsilon=node.attrs["epsilon"])
 
 
 @writes("Gelu")

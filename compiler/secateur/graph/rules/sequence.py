@@ -1,4 +1,4 @@
-"""Products of computed tensors, norms, embeddings, joins, reductions."""
+"""Products of computed tensors, layer norm, embeddings, constants for each sample."""
 
 from __future__ import annotations
 
@@ -28,25 +28,6 @@ def layer_norm(node: Node, ties: Ties) -> None:
     ties.freeze(tensor_axis(node.output, node.attrs["axis"]), f"layer norm {node.source} depends on all of its axis")
 
 
-@rule("InstanceNormalization")
-def instance_norm(node: Node, ties: Ties) -> None:
-    """Each channel is normalised by itself, over its positions."""
-    ties.tie(tensor_axis(node.inputs[0], 1), tensor_axis(node.output, 1))
-    for tensor in (node.inputs[0], node.output):
-        ties.freeze_spatial(tensor, "spatial axis of an instance norm")
-
-
-@rule("ReduceMean", "ReduceSum", "ReduceMax")
-def reduce(node: Node, ties: Ties) -> None:
-    """What is reduced is frozen; the other axes pass through."""
-    x, y = node.inputs[0], node.output
-    for axis in range(1, ties.rank(x)):
-        if axis in node.attrs["axes"]:
-            ties.freeze(tensor_axis(x, axis), f"reduction {node.source} over this axis")
-        else:
-            ties.tie(tensor_axis(x, axis), tensor_axis(y, axis))
-
-
 @rule("Embedding")
 def embedding(node: Node, ties: Ties) -> None:
     """The table's columns are the output's last axis; its rows are chosen by the input."""
@@ -57,20 +38,8 @@ def embedding(node: Node, ties: Ties) -> None:
     ties.freeze(weight_axis(table, 0), f"rows of the table {node.source}")
 
 
-@rule("Expand")
-def expand(node: Node, ties: Ties) -> None:
+@rule("PerSample")
+def per_sample(node: Node, ties: Ties) -> None:
     """A constant that is repeated for each sample; of the input only the number of samples counts."""
     for axis in range(1, ties.rank(node.output)):
         ties.tie(weight_axis(node.constants[0], axis), tensor_axis(node.output, axis))
-
-
-@rule("Concat")
-def concat(node: Node, ties: Ties) -> None:
-    """Along the axis the inputs follow each other; the other axes are tied."""
-    start, joined = 0, node.attrs["axis"]
-    for name in node.inputs:
-        for axis in range(1, ties.rank(name)):
-            size = ties.size(*tensor_axis(name, axis))
-            place = range(start, start + size) if axis == joined else None
-            ties.tie(tensor_axis(name, axis), tensor_axis(node.output, axis), None, place)
-        start += ties.size(*tensor_axis(name, joined))

@@ -59,11 +59,18 @@ def _select(node: Converting, index: int) -> None:
 
 
 def _part(node: Converting, indices: Constant) -> None:
-    steps = np.unique(np.diff(indices)) if indices.size > 1 else np.ones(1, int)
-    axis = node.attrs.get("axis", 0) % len(node.shape())
-    if indices.ndim != 1 or len(steps) != 1 or steps[0] < 1 or indices[0] < 0:
-        raise node.fail("only indices in even, ascending steps are supported")
-    slice_axes(node, [(axis, int(indices[0]), int(indices[-1]) + 1, int(steps[0]))])
+    """Several elements of an axis: a slice if they follow each other, else a ``Take``."""
+    shape = node.shape()
+    axis = node.attrs.get("axis", 0) % len(shape)
+    x = node.arranged()
+    along = x.axes[axis]
+    if indices.ndim != 1 or not indices.size or along is None:
+        raise node.fail("indices must be a number or a list, and not pick samples of the batch")
+    places = [int(index) % shape[axis] for index in indices]
+    if places == list(range(places[0], places[-1] + 1)):
+        slice_axes(node, [(axis, places[0], places[-1] + 1, 1)] if len(places) != shape[axis] else [])
+    else:
+        node.emit_like("Take", x, axis=along, index=tuple(places))
 
 
 @converter("OneHot")

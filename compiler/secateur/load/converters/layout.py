@@ -1,4 +1,4 @@
-"""Operators that move elements: what reshapes and transposes is noted as a view; pad, slice, split."""
+"""Operators that move elements: what reshapes and transposes is noted as a view; pad, slice."""
 
 from __future__ import annotations
 
@@ -134,18 +134,3 @@ def slice_axes(node: Converting, chosen: list[tuple[int, int, int, int]], output
     starts, stops, steps = (tuple(row[i] for row in chosen) for i in (1, 2, 3))
     tensor = node.emit("Slice", [x.tensor], node.fresh(x, output), axes=tuple(axes), starts=starts, stops=stops, steps=steps)
     node.put_back(x, tensor, output)
-
-
-@converter("Split")
-def _split(node: Converting) -> None:
-    shape = node.shape()
-    axis = node.attrs.get("axis", 0) % len(shape)
-    given = node.constant(1) if node.has(1) else node.attrs.get("split")
-    count = len(node.outputs)
-    part = -(-shape[axis] // count)
-    sizes = [int(s) for s in given] if given is not None else [part] * (count - 1) + [shape[axis] - part * (count - 1)]
-    start = 0
-    for number, (size, output) in enumerate(zip(sizes, node.outputs)):
-        if node.used(number):
-            slice_axes(node, [(axis, start, start + size, 1)] if size != shape[axis] else [], output)
-        start += size

@@ -36,6 +36,8 @@ def _instance_norm(node: Converting) -> None:
     x = node.arranged()
     if not x.is_plain:
         raise node.fail("the batch must be the first axis")
+    if len(x.shape) < 3:
+        raise node.fail("it needs positions to normalise over")
     epsilon = float(node.attrs.get("epsilon", 1e-5))
     middle = node.emit("InstanceNormalization", [x.tensor], node.output + ":norm", epsilon=epsilon)
     _scaled(node, x, middle, 1, scale, shift)

@@ -1,4 +1,4 @@
-"""Pools and means over positions."""
+"""Pools."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def _pool(node: Converting) -> None:
     node.emit(node.op, kernel_shape=kernel, ceil_mode=ceil_mode, **extra, **window)
 
 
-@converter("GlobalAveragePool")
-def _global_average_pool(node: Converting) -> None:
-    node.emit("GlobalAveragePool")
+@converter("GlobalAveragePool", "GlobalMaxPool")
+def _global_pool(node: Converting) -> None:
+    node.emit(node.op)

@@ -88,5 +88,5 @@ def _states(node: Converting, x: str, layout: int) -> list[str]:
         if (first != first[:1]).any():
             raise node.fail("a first state that differs between samples is not supported")
         constant = node.weight(first[:1])
-        names.append(node.emit("Expand", [x], f"{node.outputs[0]}:state{index}", constants=(constant,)))
+        names.append(node.emit("PerSample", [x], f"{node.outputs[0]}:state{index}", constants=(constant,)))
     return names

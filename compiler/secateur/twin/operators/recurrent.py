@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from secateur.twin.operators.registry import OPERATORS, Attrs
+from secateur.twin.operators.registry import Attrs, operator
 
 _GATES = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 2, 3, 1]}
 """ONNX's gates in torch's order: GRU z, r, h → r, z, n; LSTM i, o, f, c → i, f, g, o."""
@@ -77,4 +77,4 @@ def _gru_reset_first(x: Tensor, state: Tensor, params: list[Tensor], has_bias: b
 
 
 for _op in _GATES:
-    OPERATORS[_op] = partial(_recurrent, _op)
+    operator(_op)(partial(_recurrent, _op))

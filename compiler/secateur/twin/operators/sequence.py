@@ -1,4 +1,4 @@
-"""Products of computed tensors, norms of each sample by itself, embeddings, joins and masks."""
+"""Products of computed tensors, reshapes, layer norm, embeddings, constants for each sample, masks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from secateur.twin.operators.registry import OPERATORS, Attrs, operator
+from secateur.twin.operators.registry import Attrs, operator
 
 
 @operator("MatMul")
@@ -29,11 +29,6 @@ def _layer_norm(xs: list[Tensor], attrs: Attrs) -> Tensor:
     return y
 
 
-@operator("InstanceNormalization")
-def _instance_norm(xs: list[Tensor], attrs: Attrs) -> Tensor:
-    return F.instance_norm(xs[0], eps=attrs["epsilon"])
-
-
 @operator("Gelu")
 def _gelu(xs: list[Tensor], attrs: Attrs) -> Tensor:
     return F.gelu(xs[0], approximate=attrs["approximate"])
@@ -44,14 +39,9 @@ def _embedding(xs: list[Tensor], attrs: Attrs) -> Tensor:
     return F.embedding(xs[0], xs[1])
 
 
-@operator("Expand")
-def _expand(xs: list[Tensor], attrs: Attrs) -> Tensor:
+@operator("PerSample")
+def _per_sample(xs: list[Tensor], attrs: Attrs) -> Tensor:
     return xs[1].expand(len(xs[0]), *xs[1].shape[1:])
-
-
-@operator("Concat")
-def _concat(xs: list[Tensor], attrs: Attrs) -> Tensor:
-    return torch.cat(xs, attrs["axis"])
 
 
 @operator("Where")
@@ -69,7 +59,7 @@ def _not(xs: list[Tensor], attrs: Attrs) -> Tensor:
 
 
 def _comparison(name: str, function: Callable[[Tensor, Tensor | float], Tensor]) -> None:
-    OPERATORS[name] = lambda xs, attrs: function(xs[0], xs[1] if len(xs) > 1 else attrs["value"])
+    operator(name)(lambda xs, attrs: function(xs[0], xs[1] if len(xs) > 1 else attrs["value"]))
 
 
 _comparison("Equal", torch.eq)
@@ -77,18 +67,3 @@ _comparison("Greater", torch.gt)
 _comparison("GreaterOrEqual", torch.ge)
 _comparison("Less", torch.lt)
 _comparison("LessOrEqual", torch.le)
-
-
-@operator("ReduceMean")
-def _reduce_mean(xs: list[Tensor], attrs: Attrs) -> Tensor:
-    return xs[0].mean(attrs["axes"], keepdim=True)
-
-
-@operator("ReduceSum")
-def _reduce_sum(xs: list[Tensor], attrs: Attrs) -> Tensor:
-    return xs[0].sum(attrs["axes"], keepdim=True)
-
-
-@operator("ReduceMax")
-def _reduce_max(xs: list[Tensor], attrs: Attrs) -> Tensor:
-    return xs[0].amax(attrs["axes"], keepdim=True)
