@@ -20,9 +20,9 @@ class Node:
     ``output_padding``; its weight is (out, in / groups, kernel…) too), ``Linear`` (attr ``weight``; acts on the last axis),
     ``Affine`` (attrs ``table``, ``axis``), ``Take`` (attrs ``axis``, ``index``), ``PerSample`` (a constant that is repeated
     for each sample of its input). ``Reshape`` (attr ``shape``, −1 for the batch) leaves the batch alone; ``Expand`` (attr
-    ``shape``) says how often each axis is repeated; reductions (attr ``axes``) keep their axes, of size 1. Any other operator
-    may have attr ``constants``: weights that it takes after its inputs; they are shared too, but never quantized. ``source``
-    is the node's name in the user's model.
+    ``shape``) says how often each axis is repeated; reductions (attr ``axes``) keep their axes, of size 1. Any other
+    operator may have attr ``constants``: weights that it takes after its inputs; they are shared too, but never quantized.
+    ``source`` is the node's name in the user's model.
     """
 
     op: str
