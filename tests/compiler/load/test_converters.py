@@ -84,6 +84,13 @@ def reshaped(name: str, *steps: Sequence[int], **rest) -> Case:
 
 
 BOTH = ("a", "b")
+TOKEN = {"v": values(1, 3, 6, 6), "rest": int64(3, 6, 6)}
+REPEATED = [
+    helper.make_node("Shape", ["a"], ["batch"], start=0, end=1),
+    helper.make_node("Concat", ["batch", "rest"], ["to"], axis=0),
+    helper.make_node("Expand", ["v", "to"], ["e"]),
+]
+"""A constant that is repeated for each sample, as exporters write it."""
 UNARY = ["Elu", "Selu", "Celu", "ThresholdedRelu", "Mish", "Softsign", "Softplus", "Exp", "Abs", "Neg", "Tanh", "HardSwish"]
 CASES = [
     *(one(op) for op in UNARY),
@@ -142,6 +149,24 @@ CASES = [
         {"z": np.zeros((2, 3, 6, 6), np.float32)},
         14,
     ),
+    Case("Concat-values", [*REPEATED, helper.make_node("Concat", ["a", "e"], ["y"], axis=1)], TOKEN, 11),
+    Case("Concat-values-within", [*REPEATED, helper.make_node("Concat", ["a", "e", "b"], ["y"], axis=1)], TOKEN, 19, (8, 8)),
+    Case(
+        "Concat-zeros-and-values",
+        [*REPEATED, helper.make_node("Concat", ["z", "a", "e"], ["y"], axis=1)],
+        {"z": np.zeros((2, 2, 6, 6), np.float32)} | TOKEN,
+        13,
+    ),
+    Case(
+        "Expand-channels",
+        [
+            helper.make_node("ReduceMean", ["b", "axes"], ["p"]),
+            helper.make_node("Expand", ["p", "to"], ["e"]),
+            helper.make_node("Concat", ["a", "e"], ["y"], axis=1),
+        ],
+        {"axes": int64(1), "to": int64(1, 8, 1, 1)},
+        16,
+    ),
     Case(
         "Split",
         [
@@ -161,6 +186,7 @@ CASES = [
         groups=(4,),
     ),
     one("Gather", int64(3, 1, 0, 2, 7, 6, 5, 4), axis=1, name="Gather-permutes"),
+    one("Gather", int64(2, 3, -4), axis=1, name="Gather-run", channels=3, groups=(3,)),
     one("Gather", int64(3, -1), axis=1, name="Gather-picks", channels=2, groups=(2,)),
     one("Gather", int64(0, 0, 2), axis=3, name="Gather-positions"),
     one("Gather", np.int64(-1), axis=3, name="Gather-number", channels=0),

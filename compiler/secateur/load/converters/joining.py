@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secateur.load.builder import BATCH, Constant, Converting
+from secateur.load.builder import Constant, Converting
 from secateur.load.converters.registry import converter
 from secateur.load.views import Arranged
 
@@ -42,7 +42,7 @@ def _concat(node: Converting) -> None:
 
 
 def _check_constant(node: Converting, value: Constant | None, like: Arranged) -> None:
-    if value is not None and (not like.is_plain or value.shape[0] not in (1, BATCH) or (value != value[:1]).any()):
+    if value is not None and (not like.is_plain or (value != value[:1]).any()):
         raise node.fail("a constant that differs between samples is not supported")
 
 
