@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,14 +12,21 @@ import torch
 from secateur.bundle.pack import digest, encode_base
 from secateur.evaluation import GateResult, Session, check_rung, golden_check
 from secateur.export import Program, child_of, export_fp32, export_int8
-from secateur.ir import Groups, InfeasibleError, Network
+from secateur.ir import Groups, InfeasibleError, Network, Samples, arrays_of, joined, samples_of, take
 from secateur.load import Task
 from secateur.master import Array, Indexes, Master
 from secateur.quantization import measure_ranges, parameters, weight_scales
 from secateur.search import Estimator, Plan
-from secateur.twin import fixed_values, run
+from secateur.twin import batches, feeds, fixed_values, run
 from secateur_agent.bundle.manifest import RungEntry, TensorSpec
 from secateur_agent.bundle.recipe import Recipe, encode_recipe
+
+_DATATYPES: dict[str, Literal["FP32", "INT32", "INT64", "BOOL"]] = {
+    "float32": "FP32",
+    "int32": "INT32",
+    "int64": "INT64",
+    "bool": "BOOL",
+}
 
 
 @dataclass
@@ -46,34 +54,40 @@ class BuiltRung:
     inherits: bool = False
 
 
+def outputs_of(network: Network, inputs: Samples) -> Samples:
+    """Return what a network gives, run in torch."""
+    values = fixed_values(network)
+    with torch.no_grad():
+        found = [run(network, batch, values).values() for batch in batches(network, inputs, 256)]
+    return joined([samples_of([value.numpy() for value in part]) for part in found])
+
+
 @dataclass(frozen=True)
 class Judge:
     """What rungs are judged by: the task's validation split, and what the original network gives for it."""
 
     task: Task
-    original: Mapping[str, Array]
+    original: Mapping[str, Samples]
 
     def twin_metric(self, network: Network) -> float:
         """Return the metric of a network, run in torch, on the validation split."""
-        inputs, name = self.task.inputs("validation"), next(iter(network.inputs))
-        values = fixed_values(network)
-        with torch.no_grad():
-            parts = [
-                next(iter(run(network, {name: torch.from_numpy(inputs[i : i + 256])}, values).values()))
-                for i in range(0, len(inputs), 256)
-            ]
-        return self.task.metric(torch.cat(parts).numpy(), "validation", self.original["validation"])
+        found = outputs_of(network, self.task.inputs("validation"))
+        return self.task.metric(found, "validation", self.original["validation"])
 
     def metric(self, data: bytes, split: str) -> float:
         """Return the metric of a model file on a split."""
-        return self.task.metric(Session(data).run(self.task.inputs(split)), split, self.original[split])
+        return self.task.metric(Session(data).outputs(self.task.inputs(split)), split, self.original[split])
 
 
 def tensor_specs(network: Network) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """Return the inputs and outputs of a network for the manifest."""
-    inputs = [TensorSpec(name=name, shape=shape) for name, shape in network.inputs.items()]
-    outputs = [TensorSpec(name=name, shape=shape) for name, shape in network.outputs.items()]
-    return inputs, outputs
+
+    def specs(tensors: Mapping[str, tuple[int, ...]]) -> list[TensorSpec]:
+        return [
+            TensorSpec(name=name, datatype=_DATATYPES[network.dtype(name)], shape=shape) for name, shape in tensors.items()
+        ]
+
+    return specs(network.inputs), specs(network.outputs)
 
 
 def build_rung(
@@ -96,14 +110,13 @@ def build_rung(
     recipe, data = program.recipe(base)
     child = child_of(recipe, parent, _file_digest(parent)) if parent is not None else None
     recipe_file = encode_recipe(child or recipe)
-    validation = judge.task.inputs("validation")
+    validation = take(judge.task.inputs("validation"), slice(0, 256))
     with torch.no_grad():
-        name = next(iter(network.inputs))
-        values = fixed_values(network)
-        reference = next(iter(run(network, {name: torch.from_numpy(validation[:256])}, values).values())).numpy()
+        found = run(network, feeds(network, validation), fixed_values(network))
+        reference = samples_of([value.numpy() for value in found.values()])
     ordinary = file_of(network, master.calibration, "int8") if precision == "int8" else None
-    gate = check_rung(data, reference, validation[:256], precision, ordinary)
-    low, high = _input_range(master.calibration[:64])
+    gate = check_rung(data, reference, validation, precision, ordinary)
+    ranges = [_input_range(array[:64]) for array in arrays_of(master.calibration)]
     entry = RungEntry(
         id=f"r{number}-{precision}",
         precision="int8" if precision == "int8" else "fp32",
@@ -119,13 +132,17 @@ def build_rung(
         latency_source=plan.latency_source,
         memory_mb=_short(plan.memory_mb),
         energy_mj=_short(plan.energy_mj),
-        golden=golden_check(data, tensor_specs(network)[0], number, low, high, precision),
+        golden=golden_check(
+            data, tensor_specs(network)[0], number, *ranges[0], precision, ranges if len(ranges) > 1 else ()
+        ),
     )
     return BuiltRung(entry, recipe, recipe_file, data, gate, inherits=child is not None)
 
 
 def _input_range(inputs: Array) -> tuple[float, float]:
     """The values between which golden inputs lie: those of most of the data, or of all if most of it is one value."""
+    if np.issubdtype(inputs.dtype, np.integer):
+        return float(inputs.min()), float(inputs.max())
     low, high = (float(f"{np.quantile(inputs, q):.3g}") for q in (0.01, 0.99))
     if low == high:
         low, high = float(f"{inputs.min():.3g}"), float(f"{inputs.max():.3g}")
@@ -141,7 +158,7 @@ def _export(master: Master, network: Network, index: Indexes, precision: str) ->
     return export_int8(network, master.quantized, index, activations, scales, shapes)
 
 
-def file_of(network: Network, calibration: Array, precision: str) -> bytes:
+def file_of(network: Network, calibration: Samples, precision: str) -> bytes:
     """Return a network by itself as a model file, in the very form of a rung; int8 is quantized on its own weights.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from secateur.dropping import cut_statistics, repaired
-from secateur.ir import Groups, Network, QuantizedWeight, Table
+from secateur.ir import Groups, Network, QuantizedWeight, Samples, Table, single
 from secateur.ir.groups import Keep
 from secateur.load import Task
 from secateur.pruning import cut
@@ -48,14 +48,14 @@ class Master:
         groups: its channel groups.
         scores: group id → importance per channel, in sorted order.
         goals: for each network that was tuned, its keep-counts and the statistics its channels should have.
-        calibration: inputs, (samples, …).
+        calibration: samples of the inputs.
     """
 
     network: Network
     groups: Groups
     scores: dict[str, NDArray[np.float64]]
     goals: list[tuple[dict[str, int], dict[str, Statistics]]]
-    calibration: Array
+    calibration: Samples
     quantized: dict[str, QuantizedWeight] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Master:
         if dict(keep) == self.goals[0][0] and not self.tuned:
             return small
         if self.groups.dropped(keep) and not self.tuned:
-            return repaired(self.network, self.groups, keep, self.goals[0][1], self.calibration)
+            return repaired(self.network, self.groups, keep, self.goals[0][1], single(self.calibration, "--drop-blocks"))
         mixture = mixture_for(self.groups, self.network, [k for k, _ in self.goals], keep)
         larger = self.goals[mixture.larger][1]
         smaller = None if mixture.smaller is None else self.goals[mixture.smaller][1]
@@ -166,12 +166,13 @@ def subnetwork_at(network: Network, groups: Groups, keep: Keep, goals: Mapping[s
 
 
 def _rung(
-    network: Network, groups: Groups, keep: Keep, statistics: Mapping[str, Statistics], calibration: Array
+    network: Network, groups: Groups, keep: Keep, statistics: Mapping[str, Statistics], calibration: Samples
 ) -> Subnetwork:
     """A subnetwork that begins at the full one's statistics, or without some blocks at those of the repaired network."""
     made = subnetwork_of(network, groups, keep, statistics)
     if groups.dropped(keep):
-        made.targets = measure_statistics(repaired(network, groups, keep, statistics, calibration), calibration)
+        whole = repaired(network, groups, keep, statistics, single(calibration, "--drop-blocks"))
+        made.targets = measure_statistics(whole, calibration)
     return made
 
 

@@ -12,16 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from secateur.assembly import Judge, Ladder, build_ladder, build_rung, tensor_specs
+from secateur.assembly import Judge, Ladder, build_ladder, build_rung, outputs_of, tensor_specs
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.bundle.pack import digest, pack
 from secateur.compilation import CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
 from secateur.dropping import block_losses
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
-from secateur.ir import InfeasibleError, Network, SecateurError
+from secateur.ir import InfeasibleError, Network, SecateurError, single
 from secateur.ir.groups import Keep
 from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master, untuned_master
@@ -37,7 +36,6 @@ from secateur.search.path import Step
 from secateur.sparsifying import Sparsity, SparsityReport, report_sparsity, sparsify_master
 from secateur.targets import choose_targets, is_this_machine
 from secateur.tuning import SandwichSettings
-from secateur.twin import fixed_values, run
 from secateur.verifying import verify_latency
 from secateur.workspace import (
     ProfileState,
@@ -140,7 +138,9 @@ def compile(
     probe = Probe(network, groups, calibration)
     losses = measured_losses(groups, probe.distance, lambda done, count: progress("search", done, count))
     if settings.drop_blocks:
-        losses |= block_losses(network, groups, settings.block_criterion, calibration, probe.distance)
+        losses |= block_losses(
+            network, groups, settings.block_criterion, single(calibration, "--drop-blocks"), probe.distance
+        )
     path = shrink_path(groups, losses, common, math.lcm(*(target.profile.grid.channels for target in chosen)))
     paths, plans = {}, {}
     for target in chosen:
@@ -263,33 +263,17 @@ class _Clock:
 
 def _load(model: str | torch.nn.Module, task: Task) -> Network:
     if isinstance(model, str):
-        network = load_model(model, task.input_shape)
+        network = load_model(model, task.examples)
     else:
         from secateur.load import export_module
 
-        network = export_module(model, task.input_shape)
-    if len(network.inputs) != 1:
-        raise SecateurError(
-            f"model: has {len(network.inputs)} inputs ({', '.join(network.inputs)}); one is supported so far"
-        )
-    shape = next(iter(network.inputs.values()))[1:]
-    if shape != task.input_shape:
-        raise SecateurError(f"task {task.spec}: an input has shape {task.input_shape}, but the model takes {shape}")
+        network = export_module(model, task.examples)
+    task.fit({name: (shape[1:], network.dtype(name)) for name, shape in network.inputs.items()})
     return network
 
 
 def _judge(network: Network, task: Task) -> Judge:
-    name, values = next(iter(network.inputs)), fixed_values(network)
-
-    def outputs(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.no_grad():
-            parts = [
-                next(iter(run(network, {name: torch.from_numpy(inputs[i : i + 256])}, values).values()))
-                for i in range(0, len(inputs), 256)
-            ]
-        return torch.cat(parts).numpy()
-
-    return Judge(task, {split: outputs(task.inputs(split)) for split in ("validation", "test")})
+    return Judge(task, {split: outputs_of(network, task.inputs(split)) for split in ("validation", "test")})
 
 
 def _pack(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from secateur.ir import Groups, Network
+from secateur.ir import Groups, Network, Samples, arrays_of, take
 from secateur.ir.groups import Keep
 from secateur.pruning import cut
 from secateur.tuning import Statistics, measure_statistics, recalibrate
-from secateur.twin import fixed_values, run
+from secateur.twin import feeds, fixed_values, run
 from secateur.twin.distance import output_distance
 
 SAMPLES, FEWEST = 256, 16
@@ -27,9 +25,10 @@ class Probe:
         inputs: calibration inputs, (samples, …); at most `SAMPLES` of them are used, at least `FEWEST` if there are.
     """
 
-    def __init__(self, network: Network, groups: Groups, inputs: NDArray[np.float32]) -> None:
+    def __init__(self, network: Network, groups: Groups, inputs: Samples) -> None:
         self._network, self._groups = network, groups
-        self._inputs = inputs[: max(FEWEST, min(SAMPLES, ELEMENTS // max(1, inputs[0].size)))]
+        size = sum(array[0].size for array in arrays_of(inputs))
+        self._inputs = take(inputs, slice(0, max(FEWEST, min(SAMPLES, ELEMENTS // max(1, size)))))
         self._statistics = measure_statistics(network, self._inputs)
         self._expected = self._outputs(network)
 
@@ -43,9 +42,9 @@ class Probe:
         }
         small = small.with_values(tables=recalibrate(small, goals, self._inputs))
         got = self._outputs(small)
-        return sum(float(output_distance(got[name], expected)) for name, expected in self._expected.items())
+        pairs = [(got[name], value) for name, value in self._expected.items() if value.is_floating_point()]
+        return sum(float(output_distance(found, expected)) for found, expected in pairs)
 
     def _outputs(self, network: Network) -> dict[str, torch.Tensor]:
-        name = next(iter(network.inputs))
         with torch.no_grad():
-            return run(network, {name: torch.from_numpy(self._inputs)}, fixed_values(network))
+            return run(network, feeds(network, self._inputs), fixed_values(network))

@@ -77,9 +77,9 @@ def sparsify_master(
             recalibrated.
         on_step: told the step of the repair.
     """
-    evidence = WeightEvidence(
-        master.rung_network(master.groups.full()), master.calibration, task.targets("calibration"), task.loss
-    )
+    # Several inputs are none to a criterion that needs them: it says so itself.
+    calibration = None if isinstance(master.calibration, tuple) else master.calibration
+    evidence = WeightEvidence(master.rung_network(master.groups.full()), calibration, task.targets("calibration"), task.loss)
     scores = score_weights(sparsity.criterion, evidence)
     pruned = sparsify(evidence.weights, scores, sparsity.pattern, sparsity.amount)
     network, goals = master.network.with_values(weights={**master.network.weights, **pruned}), list(master.goals)

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from secateur.assembly import Judge
 from secateur.graph import find_groups
-from secateur.ir import Network, Node, SecateurError, Table
+from secateur.ir import Network, Node, Samples, SecateurError, Table, arrays_of, samples_of
 from secateur.load import Task
 from secateur.load.task import SPLITS, task_object
 from secateur.master import Master
@@ -76,21 +76,25 @@ class State(msgspec.Struct):
     metric_name: str
     task: str
     profiles: dict[str, ProfileState]
+    dtypes: dict[str, str] = {}
 
 
 class StoredTask:
     """The splits that re-cutting needs, as a task."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], metric_name: str, metric: Any = None) -> None:
+    def __init__(
+        self, arrays: Mapping[str, NDArray[Any]], metric_name: str, metric: Any = None, all_outputs: bool = False
+    ) -> None:
         self._arrays = arrays
         self.metric_name = metric_name
+        self.all_outputs = all_outputs
         if metric is not None:
             self.metric = metric
 
-    def batches(self, split: str) -> list[tuple[NDArray[Any], NDArray[Any] | None]]:
+    def batches(self, split: str) -> list[tuple[Samples, NDArray[Any] | None]]:
         """Return the split; training and test data are not kept, validation stands in."""
         name = split if f"x:{split}" in self._arrays else "validation"
-        return [(self._arrays[f"x:{name}"], self._arrays.get(f"y:{name}"))]
+        return [(_collected(self._arrays, f"x:{name}"), self._arrays.get(f"y:{name}"))]
 
 
 def save_workspace(folder: Path, name: str, master: Master, judge: Judge, profiles: Mapping[str, ProfileState]) -> None:
@@ -105,13 +109,14 @@ def save_workspace(folder: Path, name: str, master: Master, judge: Judge, profil
         for key, goal in goals.items():
             arrays |= {f"mean:{number}:{key}": goal.mean, f"deviation:{number}:{key}": goal.deviation}
     arrays |= {f"score:{key}": value for key, value in master.scores.items()}
-    arrays |= {"x:calibration": master.calibration, "x:validation": judge.task.inputs("validation")}
+    arrays |= _numbered("x:calibration", master.calibration)
+    arrays |= _numbered("x:validation", judge.task.inputs("validation"))
     labels = judge.task.targets("validation")
     if labels is not None:
         arrays["y:validation"] = labels
         calibration = judge.task.targets("calibration")
         arrays["y:calibration"] = calibration if calibration is not None else labels
-    arrays["original:validation"] = judge.original["validation"]
+    arrays |= _numbered("original:validation", judge.original["validation"])
     save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "arrays.safetensors")
     state = State(
         v=1,
@@ -120,12 +125,25 @@ def save_workspace(folder: Path, name: str, master: Master, judge: Judge, profil
         inputs={k: list(v) for k, v in network.inputs.items()},
         outputs={k: list(v) for k, v in network.outputs.items()},
         shapes={k: list(v) for k, v in network.shapes.items()},
+        dtypes=dict(network.dtypes),
         goals=[dict(keep) for keep, _ in master.goals],
         metric_name=judge.task.metric_name,
         task=judge.task.spec,
         profiles=dict(profiles),
     )
     write_state(folder, state)
+
+
+def _numbered(name: str, samples: Samples) -> dict[str, NDArray[Any]]:
+    """Arrays to store: the first under the name itself, those of other inputs or outputs under it with their number."""
+    return {f"{name}:{number}" if number else name: array for number, array in enumerate(arrays_of(samples))}
+
+
+def _collected(arrays: Mapping[str, NDArray[Any]], name: str) -> Samples:
+    found = [arrays[name]]
+    while f"{name}:{len(found)}" in arrays:
+        found.append(arrays[f"{name}:{len(found)}"])
+    return samples_of(found)
 
 
 def write_state(folder: Path, state: State) -> None:
@@ -182,16 +200,19 @@ def load_workspace(folder: Path) -> tuple[State, Master, Judge]:
         weights=part("weight:"),
         tables={k: Table(scales[k], shifts[k]) for k in scales},
         shapes={k: tuple(v) for k, v in state.shapes.items()},
+        dtypes=state.dtypes,
     )
     goals = []
     for number, keep in enumerate(state.goals):
         means, deviations = part(f"mean:{number}:"), part(f"deviation:{number}:")
         goals.append((keep, {k: Statistics(means[k], deviations[k]) for k in means}))
-    master = Master(network, find_groups(network), part("score:"), goals, arrays["x:calibration"])
+    master = Master(network, find_groups(network), part("score:"), goals, _collected(arrays, "x:calibration"))
     own = state.task.endswith(".npz") or ":" not in state.task
     metric = None if own else getattr(task_object(state.task), "metric", None)
-    task = Task(StoredTask(arrays, state.metric_name, metric), state.task)
-    original = dict.fromkeys(SPLITS, arrays["original:validation"])
+    all_outputs = metric is not None and bool(getattr(task_object(state.task), "all_outputs", False))
+    task = Task(StoredTask(arrays, state.metric_name, metric, all_outputs), state.task)
+    task.fit({name: (shape[1:], network.dtype(name)) for name, shape in network.inputs.items()})
+    original = dict.fromkeys(SPLITS, _collected(arrays, "original:validation"))
     return state, master, Judge(task, original)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from secateur_agent.bundle.manifest import BundleError, Golden, TensorSpec
 
 _MAX_INPUT_VALUES = 1 << 26
+_INTEGERS = {"INT32": np.int32, "INT64": np.int64, "BOOL": np.bool_}
 
 
-def golden_inputs(golden: Golden, inputs: Sequence[TensorSpec]) -> list[NDArray[np.float32]]:
+def golden_inputs(golden: Golden, inputs: Sequence[TensorSpec]) -> list[NDArray[Any]]:
     """Generate the inputs of a golden check.
 
     Args:
@@ -21,14 +23,17 @@ def golden_inputs(golden: Golden, inputs: Sequence[TensorSpec]) -> list[NDArray[
         inputs: the network's inputs; −1 in a shape becomes 1.
 
     Returns:
-        One float32 array per input.
+        One array per input, of its element type. Integers are the whole numbers from the lowest to the highest value.
 
     Raises:
         BundleError: if an input would be absurdly large.
     """
-    arrays: list[NDArray[np.float32]] = []
+    arrays: list[NDArray[Any]] = []
     block = 0
-    for spec in inputs:
+    if golden.ranges and len(golden.ranges) != len(inputs):
+        raise BundleError(f"golden check: {len(golden.ranges)} ranges for {len(inputs)} inputs")
+    for number, spec in enumerate(inputs):
+        low, high = golden.ranges[number] if golden.ranges else (golden.low, golden.high)
         shape = [1 if size == -1 else size for size in spec.shape]
         count = int(np.prod(shape, dtype=object)) if shape else 1
         if any(size < 0 for size in shape) or count > _MAX_INPUT_VALUES:
@@ -37,7 +42,11 @@ def golden_inputs(golden: Golden, inputs: Sequence[TensorSpec]) -> list[NDArray[
         raw = b"".join(hashlib.sha256(b"secateur-golden:%d:%d" % (golden.seed, block + i)).digest() for i in range(blocks))
         block += blocks
         unit = (np.frombuffer(raw, "<u4")[:count] >> 8).astype(np.float64) / 2**24
-        arrays.append((golden.low + (golden.high - golden.low) * unit).astype(np.float32).reshape(shape))
+        if spec.datatype == "FP32":
+            values = (low + (high - low) * unit).astype(np.float32)
+        else:
+            values = np.floor(low + (high + 1 - low) * unit).astype(_INTEGERS[spec.datatype])
+        arrays.append(values.reshape(shape))
     return arrays
 
 

@@ -30,7 +30,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """An input or output of the network; −1 in ``shape`` is the batch."""
 
     name: str
-    datatype: Literal["FP32"] = "FP32"
+    datatype: Literal["FP32", "INT32", "INT64", "BOOL"] = "FP32"
     shape: tuple[int, ...]
 
 
@@ -43,11 +43,15 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True):
-    """Expected outputs for inputs from the generator of the specification."""
+    """Expected outputs for inputs from the generator of the specification.
+
+    ``ranges`` has the lowest and highest value of each input; if it is empty, ``low`` and ``high`` hold for all.
+    """
 
     seed: Count
     low: float
     high: float
+    ranges: tuple[tuple[float, float], ...] = ()
     outputs: Annotated[tuple[float, ...], Meta(min_length=1, max_length=64)]
     tolerance: Annotated[float, Meta(ge=0)]
 

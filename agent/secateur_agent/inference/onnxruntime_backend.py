@@ -15,7 +15,7 @@ from secateur_agent.inference.control import LoadRung
 
 CPU_PROVIDER = "CPUExecutionProvider"
 _ERRORS_ONLY = 3
-_DATATYPES = {"tensor(float)": "FP32"}
+_DATATYPES = {"tensor(float)": "FP32", "tensor(int32)": "INT32", "tensor(int64)": "INT64", "tensor(bool)": "BOOL"}
 
 
 class OnnxRuntimeBackend(Backend, name="onnxruntime"):

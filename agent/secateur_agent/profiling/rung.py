@@ -72,13 +72,14 @@ def _failure(rung: str, golden: Golden | None, worst: float | None) -> str:
     return f"rung {rung}: golden outputs differ by {worst:.3g}, more than the tolerance {golden.tolerance:.3g}"
 
 
-def _random_inputs(request: ProfileRequest) -> dict[str, NDArray[np.float32]]:
-    low, high = (request.golden.low, request.golden.high) if request.golden else _DEFAULT_RANGE
-    random = np.random.default_rng(_SEED)
-    return {
-        spec.name: (low + (high - low) * random.random([1 if n == -1 else n for n in spec.shape])).astype(np.float32)
-        for spec in request.load.inputs
-    }
+def _random_inputs(request: ProfileRequest) -> dict[str, NDArray[Any]]:
+    specs = request.load.inputs
+    if request.golden is None:  # of integers only 0 is sure to be among those that the network takes
+        ranges = tuple(_DEFAULT_RANGE if spec.datatype == "FP32" else (0.0, 0.0) for spec in specs)
+        golden = Golden(seed=_SEED, low=0.0, high=0.0, ranges=ranges, outputs=(0.0,), tolerance=0.0)
+    else:
+        golden = msgspec.structs.replace(request.golden, seed=request.golden.seed + _SEED + 1)
+    return {spec.name: array for spec, array in zip(specs, golden_inputs(golden, specs))}
 
 
 def _latencies_ms(

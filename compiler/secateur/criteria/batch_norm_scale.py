@@ -19,14 +19,15 @@ from torch import Tensor
 
 from secateur.criteria.reads import observe
 from secateur.criteria.registry import Evidence, Scores, criterion, normalised
-from secateur.ir import Network
+from secateur.ir import Network, sample_count
 
 
 @criterion("batch-norm-scale")
 def batch_norm_scale(evidence: Evidence) -> Scores:
     """Size of batch norm's gamma; with inputs measured as the deviation (Liu et al., Network Slimming 2017)."""
     inputs, network = evidence.inputs, evidence.network
-    gammas = _from_weights(network) if inputs is None or len(inputs) == 0 else _measured(network, inputs)
+    unmeasured = inputs is None or sample_count(inputs) == 0
+    gammas = _from_weights(network) if unmeasured else _measured(network, evidence.required_inputs("batch-norm-scale"))
     scores: Scores = {}
     for group in evidence.groups.groups:
         scores[group.id] = np.zeros(group.size)

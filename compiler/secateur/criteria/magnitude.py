@@ -15,8 +15,9 @@ from secateur.ir import ChannelGroup, Network
 
 def _norms(network: Network, group: ChannelGroup, order: int) -> NDArray[np.float64]:
     total = np.zeros(group.size)
+    floating = network.constants
     for (name, axis), members in group.members.items():
-        if name.startswith("weight:") and axis == 0:
+        if name.startswith("weight:") and axis == 0 and name.removeprefix("weight:") not in floating:
             weight = np.abs(network.weights[name.removeprefix("weight:")].astype(np.float64))
             rows = (weight**order).reshape(len(weight), -1).sum(1)[members].sum(1) ** (1 / order)
             total += rows / max(rows.mean(), 1e-30)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateur.ir import Groups, Network, SecateurError
+from secateur.ir import Groups, Network, Samples, SecateurError, sample_count, single
+from secateur.ir.registration import Registry
 
 Scores = dict[str, NDArray[np.float64]]
 
@@ -22,7 +23,7 @@ class Evidence:
     Attributes:
         network: in normal form; its weights are those that are scored.
         groups: its channel groups.
-        inputs: a few hundred calibration samples, (samples, …) float32; None if there are none.
+        inputs: a few hundred calibration samples, (samples, …), a tuple of several inputs; None if there are none.
         targets: their labels, or None.
         loss: the task's own loss of (outputs, targets), or None. What is differentiated without labels or loss, says
             `secateur.criteria.objective`.
@@ -32,7 +33,7 @@ class Evidence:
 
     network: Network
     groups: Groups
-    inputs: NDArray[np.float32] | None = None
+    inputs: Samples | None = None
     targets: NDArray[Any] | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
     seed: int = 0
@@ -45,26 +46,26 @@ class Evidence:
             name: of the criterion that cannot do without.
 
         Raises:
-            SecateurError: if there are none.
+            SecateurError: if there are none, or the network has several inputs.
         """
-        if self.inputs is None or len(self.inputs) == 0:
+        if self.inputs is None or sample_count(self.inputs) == 0:
             raise SecateurError(
                 f"criterion {name}: needs calibration inputs; give some, or use magnitude-l2, which needs none"
             )
-        return self.inputs
+        return single(self.inputs, f"criterion {name}")
 
 
 Criterion = Callable[[Evidence], Scores]
 """From evidence to group id → importance per channel, float64 (channels,), not negative; what is higher is kept longer."""
 
-CRITERIA: dict[str, Criterion] = {}
+CRITERIA: Registry[Criterion] = Registry("criterion")
 
 
 def criterion(name: str) -> Callable[[Criterion], Criterion]:
     """Register a function under the name that ``--criterion`` takes; the first line of its docstring is its help."""
 
     def register(function: Criterion) -> Criterion:
-        CRITERIA[name] = function
+        CRITERIA.register([name], function)
         return function
 
     return register

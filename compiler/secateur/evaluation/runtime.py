@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+
+from secateur.ir import Samples, arrays_of, joined, sample_count, samples_of, take
 
 _BATCH = 256
 
@@ -34,19 +37,26 @@ class Session:
         if exact:
             options.add_session_config_entry("session.x64quantprecision", "1")
         self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
+        self._inputs = [value.name for value in self._session.get_inputs()]
 
-    def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, inputs: Samples) -> NDArray[Any]:
         """Return the first output for all inputs, (samples, …)."""
-        parts = [
-            self._session.run(None, {self._input: inputs[start : start + _BATCH]})[0]
-            for start in range(0, len(inputs), _BATCH)
-        ]
-        return np.concatenate(parts)
+        return arrays_of(self.outputs(inputs))[0]
 
-    def latency_ms(self, sample: NDArray[np.float32], runs: int = 50, warm_up: int = 5) -> float:
+    def outputs(self, inputs: Samples) -> Samples:
+        """Return all outputs for all inputs."""
+        parts = [
+            samples_of(self._session.run(None, self._feeds(take(inputs, slice(start, start + _BATCH)))))
+            for start in range(0, sample_count(inputs), _BATCH)
+        ]
+        return joined(parts)
+
+    def _feeds(self, inputs: Samples) -> dict[str, NDArray[Any]]:
+        return dict(zip(self._inputs, arrays_of(inputs), strict=True))
+
+    def latency_ms(self, sample: Samples, runs: int = 50, warm_up: int = 5) -> float:
         """Return the median time of one inference at batch 1 on this machine."""
-        feeds = {self._input: sample[:1]}
+        feeds = self._feeds(take(sample, slice(0, 1)))
         for _ in range(warm_up):
             self._session.run(None, feeds)
         times = []

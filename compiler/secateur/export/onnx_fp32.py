@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.export.onnx_writer import OnnxWriter
-from secateur.export.operators import channel_shape, conv_attributes, write_operator
+from secateur.export.operators import channel_shape, weight_axes, write_layer, write_operator
 from secateur.export.program import BaseSlice, Program
 from secateur.ir import Network
 from secateur.ir.network import Array
@@ -36,17 +36,11 @@ def export_fp32(network: Network, base: dict[str, Array], index: Index) -> Progr
     for node in network.nodes:
         inputs = [names[name] for name in node.inputs]
         output = node.output if node.output in network.outputs else ""
-        if node.op in ("Conv", "Linear"):
+        if "weight" in node.attrs:
             weight = node.attrs["weight"]
-            matrix = node.op == "Linear" and len(network.shapes[node.inputs[0]]) > 2
-            piece = BaseSlice(weight, index[weight], base[weight].shape, (1, 0) if matrix else (), 4)
+            piece = BaseSlice(weight, index[weight], base[weight].shape, weight_axes(network, node), 4)
             inputs.append(writer.initializer(piece, piece.shape, 1))
-            if node.op == "Conv":
-                names[node.output] = writer.node("Conv", inputs, output, group=node.attrs["groups"], **conv_attributes(node))
-            elif matrix:
-                names[node.output] = writer.node("MatMul", inputs, output)
-            else:
-                names[node.output] = writer.node("Gemm", inputs, output, transB=1)
+            names[node.output] = write_layer(writer, network, node, inputs, output)
         elif node.op == "Affine":
             table, shape = network.tables[node.attrs["table"]], channel_shape(network, node)
             scaled = writer.node("Mul", [*inputs, writer.vector(table.scale.astype("<f4"), shape)])

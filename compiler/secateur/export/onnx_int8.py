@@ -13,11 +13,21 @@ from numpy.typing import NDArray
 
 from secateur.export.onnx_fp32 import Index, shared_constant
 from secateur.export.onnx_writer import OnnxWriter
-from secateur.export.operators import channel_shape, conv_attributes, write_operator
+from secateur.export.operators import channel_shape, weight_axes, write_layer, write_operator
 from secateur.export.program import BaseSlice, PrivateVector, Program, ScaledVector
 from secateur.ir import ActivationParameters, Network, Node, QuantizedWeight, Table
 
 _INT8, _INT32, _FLOAT = 3, 6, 1
+_IN_FLOAT = {
+    *("Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Pow"),
+    *("Reciprocal", "Div", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "GRU", "LSTM", "RNN"),
+    *("Where", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
+}
+"""Operators without an integer kernel that need more than eight bits of what they read."""
+_PASSING = ("ScalarAffine", "Add", "Sub", "Mul", "Reshape", "Transpose")
+"""Operators that need no more bits than what reads them."""
+_NEVER_ZERO = {"Reciprocal": 0, "Log": 0, "Pow": 0, "Div": 1}
+"""Operators and which of their inputs must not be rounded to 0: that one stays float."""
 
 
 def export_int8(
@@ -60,6 +70,7 @@ class _Int8Writer:
         self._writer = OnnxWriter(network)
         self._readers = network.consumers()
         self._names: dict[str, str] = {}
+        self._exact: dict[str, str] = {}
         self._parameters: dict[str, tuple[str, str]] = {}
 
     def write(self) -> Program:
@@ -78,15 +89,33 @@ class _Int8Writer:
             elif node.op == "Affine":
                 result = self._affine(node)
             else:
-                inputs = [self._names[name] for name in node.inputs]
+                inputs = [self._input(node, place, name) for place, name in enumerate(node.inputs)]
                 inputs += [shared_constant(self._writer, name, self._index, self._full[name]) for name in node.constants]
                 result = write_operator(self._writer, self._network, node, inputs, self._final(node.output))
             clipped = self._clipped_by_quantization(end)
             done |= {end.output, clipped}
             if clipped in self._network.outputs and self._final(clipped) != result:
                 result = self._writer.node("Identity", [self._quantize(clipped, result)], clipped)
-            self._names[clipped] = result if clipped in self._network.outputs else self._quantize(clipped, result)
+            if clipped == end.output:
+                self._exact[clipped] = result
+            plain = clipped in self._network.outputs or self._only_exact(clipped)
+            plain = plain or ("weight" not in node.attrs and self._read_in_float(clipped))
+            self._names[clipped] = result if plain else self._quantize(clipped, result)
         return self._writer.program(self._network.inputs, self._network.outputs)
+
+    def _input(self, node: Node, place: int, name: str) -> str:
+        exact = _NEVER_ZERO.get(node.op) == place
+        return self._exact.get(name, self._names[name]) if exact else self._names[name]
+
+    def _only_exact(self, tensor: str) -> bool:
+        """Whether all that reads a tensor takes it as it was before quantization."""
+        places = [
+            _NEVER_ZERO.get(node.op) == place
+            for node in self._readers.get(tensor, [])
+            for place, name in enumerate(node.inputs)
+            if name == tensor
+        ]
+        return tensor in self._exact and bool(places) and all(places)
 
     def _final(self, tensor: str) -> str:
         """The name to write a tensor under: its own if it is an output of the network that nothing else reads."""
@@ -103,7 +132,16 @@ class _Int8Writer:
                 return reader.output
         return node.output
 
+    def _read_in_float(self, tensor: str) -> bool:
+        """Whether only operators that compute in float anyway read a tensor: scores with a mask, parts of a norm."""
+        readers = self._readers.get(tensor, [])
+        return bool(readers) and all(
+            reader.op in _IN_FLOAT or (reader.op in _PASSING and self._read_in_float(reader.output)) for reader in readers
+        )
+
     def _quantize(self, tensor: str, name: str) -> str:
+        if tensor not in self._activations:  # integers and truth values
+            return name
         scale, zero = self._parameters_of(tensor)
         return self._writer.node("DequantizeLinear", [self._writer.node("QuantizeLinear", [name, scale, zero]), scale, zero])
 
@@ -122,21 +160,20 @@ class _Int8Writer:
         table = self._network.tables[affine.attrs["table"]]
         input_scale, scale = self._activations[node.inputs[0]].scale, self._weight_scales[weight]
         matrix = node.op == "Linear" and len(self._network.shapes[node.inputs[0]]) > 2
-        piece = BaseSlice(weight, self._index[weight], self._base[weight].values.shape, (1, 0) if matrix else (), 1)
+        axes = weight_axes(self._network, node)
+        piece = BaseSlice(weight, self._index[weight], self._base[weight].values.shape, axes, 1)
         values = writer.initializer(piece, piece.shape, _INT8)
         scales = PrivateVector(scale)
         scale_name = writer.initializer(scales, scale.shape, _FLOAT)
         zeros = writer.vector(np.zeros(scale.shape, np.int8))
-        dequantized = writer.node("DequantizeLinear", [values, scale_name, zeros], axis=1 if matrix else 0)
+        dequantized = writer.node("DequantizeLinear", [values, scale_name, zeros], axis=1 if axes else 0)
         inputs = [self._names[node.inputs[0]], dequantized]
         final = self._final(affine.output)
         if matrix:
-            product = writer.node("MatMul", inputs)
+            product = write_layer(writer, self._network, node, inputs)
             return writer.node("Add", [product, writer.vector(table.shift.astype("<f4"))], final)
         inputs.append(self._bias(table, scales, input_scale))
-        if node.op == "Conv":
-            return writer.node("Conv", inputs, final, group=node.attrs["groups"], **conv_attributes(node))
-        return writer.node("Gemm", inputs, final, transB=1)
+        return write_layer(writer, self._network, node, inputs, final)
 
     def _bias(self, table: Table, weight_scale: PrivateVector, input_scale: float) -> str:
         factor = np.float32(input_scale)

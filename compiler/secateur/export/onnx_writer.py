@@ -5,7 +5,7 @@ Canonical: no node names, no metadata, tensors named by number, so that nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,12 @@ from secateur_agent.bundle.materialise import varint
 
 IR_VERSION = 9
 OPSET = 18
+_ELEMENTS = {
+    "float32": onnx.TensorProto.FLOAT,
+    "int32": onnx.TensorProto.INT32,
+    "int64": onnx.TensorProto.INT64,
+    "bool": onnx.TensorProto.BOOL,
+}
 _TYPES = {"<f4": 1, "|u1": 2, "|i1": 3, "<i4": 6, "<i8": 7}
 
 Data = BaseSlice | PrivateVector | ScaledVector
@@ -37,6 +43,7 @@ class OnnxWriter:
     """Collects nodes and initializers in order, then gives the file."""
 
     def __init__(self, network: Network) -> None:
+        self._dtypes = {name: network.dtype(name) for name in (*network.inputs, *network.outputs)}
         self._taken = {*network.inputs, *network.outputs}
         self._nodes: list[Piece] = []
         self._initializers: list[Piece] = []
@@ -50,8 +57,18 @@ class OnnxWriter:
 
     def node(self, op: str, inputs: Sequence[str], output: str = "", group: int | None = None, **attrs: object) -> str:
         """Add a node and return its output. ``group`` is written apart because it differs between rungs."""
+        return self._node(op, inputs, 0, output, group, attrs)
+
+    def nth_output(self, number: int, op: str, inputs: Sequence[str], **attrs: object) -> str:
+        """Add a node of which only output ``number`` is used, and return that."""
+        return self._node(op, inputs, number, "", None, attrs)
+
+    def _node(
+        self, op: str, inputs: Sequence[str], number: int, output: str, group: int | None, attrs: Mapping[str, object]
+    ) -> str:
         output = output or self.name()
-        content: list[Piece] = [helper.make_node(op, inputs, [output], **attrs).SerializeToString(deterministic=True)]
+        proto = helper.make_node(op, inputs, [""] * number + [output], **attrs)
+        content: list[Piece] = [proto.SerializeToString(deterministic=True)]
         if group is not None:
             attribute: list[Piece] = [b"\x0a\x05group\xa0\x01\x02\x18", Integer(group)]
             content += _field(5, attribute)
@@ -86,7 +103,7 @@ class OnnxWriter:
         for number, values in ((11, inputs), (12, outputs)):
             for name, shape in values.items():
                 dims = ["batch", *shape[1:]]
-                info = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims)
+                info = helper.make_tensor_value_info(name, _ELEMENTS[self._dtypes[name]], dims)
                 graph += _field(number, [info.SerializeToString(deterministic=True)])
         opset = helper.make_opsetid("", OPSET).SerializeToString(deterministic=True)
         return Program([bytes([0x08, IR_VERSION]), *_field(2, [b"secateur"]), *_field(7, graph), *_field(8, [opset])])

@@ -13,6 +13,7 @@ from secateur.ir import ChannelGroup, Groups, Network
 from secateur.ir.groups import Axis
 
 Channel = dict[Axis, list[int]]
+Signature = tuple[tuple[Axis, int], ...]
 
 
 def find_groups(network: Network) -> Groups:
@@ -49,27 +50,30 @@ def apply_rules(network: Network, ties: Ties) -> None:
 
 def collect(network: Network, ties: Ties) -> Groups:
     """Make channel groups of the classes of tied elements."""
-    families: dict[tuple[tuple[Axis, int], ...], list[Channel]] = {}
+    families: dict[tuple[Signature, object], list[Channel]] = {}
+    structure = ties.structure()
     for root, elements in ties.classes().items():
         if root in ties.reasons:
             continue
         channel: Channel = {}
         for axis, index in elements:
             channel.setdefault(axis, []).append(index)
-        made = any(name.startswith("weight:") and number == 0 for name, number in channel)
-        used = any(name.startswith("weight:") and number == 1 for name, number in channel)
-        if made and used:
+        if any(map(ties.makes, channel)) and any(map(ties.consumes, channel)):
             signature = tuple(sorted((axis, len(indices)) for axis, indices in channel.items()))
-            families.setdefault(signature, []).append(channel)
+            families.setdefault((signature, structure.get(root)), []).append(channel)
     order = [node.attrs["weight"] for node in network.nodes if "weight" in node.attrs]
     sources = {node.attrs["weight"]: node.source for node in network.nodes if "weight" in node.attrs}
 
-    def first_weight(signature: tuple[tuple[Axis, int], ...]) -> int:
-        makers = [name.removeprefix("weight:") for (name, axis), _ in signature if name.startswith("weight:") and axis == 0]
+    def first_weight(signature: Signature) -> int:
+        makers = [axis[0].removeprefix("weight:") for axis, _ in signature if ties.makes(axis)]
         return min(order.index(name) for name in makers)
 
-    ranked = sorted(families.items(), key=lambda item: (first_weight(item[0]), -len(item[0]), item[0]))
-    groups = [_group(f"g{i}", sources[order[first_weight(s)]], channels) for i, (s, channels) in enumerate(ranked)]
+    def place(item: tuple[tuple[Signature, object], list[Channel]]) -> tuple[object, ...]:
+        (signature, _), channels = item
+        return first_weight(signature), -len(signature), signature, channels[0][signature[0][0]]
+
+    ranked = sorted(families.items(), key=place)
+    groups = [_group(f"g{i}", sources[order[first_weight(s)]], channels) for i, ((s, _), channels) in enumerate(ranked)]
     return Groups(groups, _barriers(network, ties, groups))
 
 
@@ -82,7 +86,7 @@ def _group(group_id: str, source: str, channels: list[Channel]) -> ChannelGroup:
 
 def _barriers(network: Network, ties: Ties, groups: list[ChannelGroup]) -> dict[str, str]:
     free = {axis for group in groups for axis in group.members}
-    found: dict[str, str] = {}
+    found = dict(ties.whole)
     for node in network.nodes:
         axis = weight_axis(node.attrs["weight"], 0) if "weight" in node.attrs else None
         if axis is not None and axis not in free:

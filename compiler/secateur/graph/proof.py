@@ -1,7 +1,7 @@
 """Proves groups and blocks numerically, in float64: a wrong tie cannot pass, nor a wrong skip tensor.
 
 A network cut at some keep-counts must compute, at every tensor, what the full network computes when the channels that were
-cut are set to zero wherever a weight reads them, and when what a dropped block adds is zero.
+cut are set to zero wherever a weight or a product of two tensors reads them, and when what a dropped block adds is zero.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from secateur.ir import Groups, Network, SecateurError
 from secateur.ir.groups import Keep
-from secateur.twin import fixed_values, run
+from secateur.twin import fixed_values, random_input, run
 
 TOLERANCE = 1e-9
 """Largest relative error that rounding in float64 may cause."""
@@ -51,10 +51,7 @@ def prove(
     generator = torch.Generator().manual_seed(seed)
     worst = 0.0
     for keep in keeps:
-        feeds = {
-            name: torch.randn((batch, *shape[1:]), generator=generator, dtype=torch.float64)
-            for name, shape in network.inputs.items()
-        }
+        feeds = _random_feeds(network, batch, generator)
         masked = _run_masked(network, groups, keep, feeds)
         try:
             small = cut(network, groups, keep)
@@ -66,7 +63,7 @@ def prove(
         except RuntimeError as failure:
             raise ProofError(f"proof: the cut network does not run: {str(failure).splitlines()[0]}") from None
         for name, value in tensors.items():
-            expected = _select(masked[name], groups, name, keep)
+            expected, value = _select(masked[name], groups, name, keep).double(), value.double()
             if expected.shape != value.shape:
                 raise ProofError(f"proof: tensor {name} has shape {tuple(value.shape)}, not {tuple(expected.shape)}")
             error = float((value - expected).abs().max() / expected.abs().max().clamp_min(1e-30)) if value.numel() else 0.0
@@ -93,14 +90,12 @@ def prove_sorted(network: Network, ordered: Network, seed: int = 0, batch: int =
         ProofError: names the output that differs.
     """
     generator = torch.Generator().manual_seed(seed)
-    feeds = {
-        name: torch.randn((batch, *shape[1:]), generator=generator, dtype=torch.float64)
-        for name, shape in network.inputs.items()
-    }
+    feeds = _random_feeds(network, batch, generator)
     before, after = (run(each, feeds, fixed_values(each, torch.float64)) for each in (network, ordered))
     worst = 0.0
     for name, expected in before.items():
-        error = float((after[name] - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
+        expected = expected.double()
+        error = float((after[name].double() - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
         if not error <= TOLERANCE:
             raise ProofError(f"proof: sorting changes output {name} by {error:.1e} (relative)")
         worst = max(worst, error)
@@ -122,10 +117,20 @@ def random_keeps(groups: Groups, count: int, seed: int = 0) -> list[dict[str, in
     return keeps
 
 
+def _random_feeds(network: Network, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    return {
+        name: random_input(network, name, batch, generator).to(
+            torch.float64 if network.dtype(name) == "float32" else getattr(torch, network.dtype(name))
+        )
+        for name in network.inputs
+    }
+
+
 def _run_masked(network: Network, groups: Groups, keep: Keep, feeds: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Run the full network; channels that are cut are zero where a weight reads them, as is what a dropped block adds."""
-    readers = {node.inputs[0] for node in network.nodes if "weight" in node.attrs}
+    """Run the full network; channels that are cut are zero where a weight or a product reads them, as is a dropped block."""
     silenced = _branches(network, groups, keep)
+    readers = {node.inputs[0] for node in network.nodes if "weight" in node.attrs}
+    readers |= {name for node in network.nodes if node.op == "MatMul" for name in node.inputs}
     seen: dict[str, Tensor] = {}
 
     def mask(name: str, value: Tensor) -> Tensor | None:

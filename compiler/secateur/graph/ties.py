@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir import Network
+from secateur.ir import Network, Node
 from secateur.ir.groups import Axis
 
 Indices = NDArray[np.int64]
@@ -40,6 +40,10 @@ class Ties:
             total += size
         self._parent = np.arange(total, dtype=np.int64)
         self.reasons: dict[int, str] = {}
+        self._layers = {node.attrs["weight"] for node in network.nodes if "weight" in node.attrs}
+        self._sums: set[Axis] = set()
+        self.whole: dict[str, str] = {}
+        self._calls: list[tuple[Axis, Axis, Indices, Indices]] = []
 
     def size(self, name: str, axis: int) -> int:
         """Return the number of elements on an axis."""
@@ -57,11 +61,37 @@ class Ties:
             raise ValueError(f"tie of {a} to {b}: {len(first)} elements to {len(second)}")
         for i, j in zip(first, second):
             self._union(self._offset[a] + int(i), self._offset[b] + int(j))
+        self._calls.append((a, b, np.asarray(first, np.int64), np.asarray(second, np.int64)))
 
     def tie_tensors(self, a: str, b: str, axes: Sequence[int] | None = None) -> None:
         """Tie two tensors element by element along the same axes (None: all but the batch)."""
         for axis in range(1, self.rank(a)) if axes is None else axes:
             self.tie((tensor_axis(a, axis)), tensor_axis(b, axis))
+
+    def keep_whole(self, source: str, reason: str) -> None:
+        """Note for the report why a layer without a weight of its own (a recurrent one) is not cut at all."""
+        self.whole[source] = reason
+
+    def sum_over(self, axis: Axis) -> None:
+        """An operator without a weight sums over this axis: it consumes channels as a weight does."""
+        self._sums.add(axis)
+
+    def makes(self, axis: Axis) -> bool:
+        """Whether the axis is the output of a layer's weight."""
+        return axis[1] == 0 and axis[0].removeprefix("weight:") in self._layers
+
+    def consumes(self, axis: Axis) -> bool:
+        """Whether the axis is the input of a layer's weight, or is summed over."""
+        return axis in self._sums or (axis[1] == 1 and axis[0].removeprefix("weight:") in self._layers)
+
+    def tie_broadcast(self, node: Node) -> None:
+        """Tie all operands of a node, inputs and constants, to its output; an axis of size 1 broadcasts."""
+        y = node.output
+        for axis in range(1, self.rank(y)):
+            whole = tensor_axis(y, axis)
+            for operand in (*(tensor_axis(x, axis) for x in node.inputs), *(weight_axis(w, axis) for w in node.constants)):
+                if self._sizes[operand] == self._sizes[whole]:
+                    self.tie(operand, whole)
 
     def freeze(self, axis: Axis, reason: str) -> None:
         """Nothing on this axis may be cut."""
@@ -82,6 +112,25 @@ class Ties:
             for index in range(size):
                 found.setdefault(self._find(offset + index), []).append((axis, index))
         return found
+
+    def structure(self) -> dict[int, frozenset[tuple[int, int, int]]]:
+        """Return representative → what ties hold its elements together.
+
+        A tie is its number and, for its two elements, how many of the class lie before them on their axes. Where two classes
+        agree in this, elements of the same rank play the same part, so that the classes may change places.
+        """
+        found: dict[int, list[tuple[int, int, int]]] = {}
+        ranks = np.zeros(len(self._parent), np.int64)
+        for axis, size in self._sizes.items():
+            offset, seen = self._offset[axis], dict[int, int]()
+            for element in range(offset, offset + size):
+                root = self._find(element)
+                ranks[element] = seen.get(root, 0)
+                seen[root] = seen.get(root, 0) + 1
+        for number, (a, b, first, second) in enumerate(self._calls):
+            for i, j in zip((first + self._offset[a]).tolist(), (second + self._offset[b]).tolist()):
+                found.setdefault(self._find(i), []).append((number, int(ranks[i]), int(ranks[j])))
+        return {root: frozenset(ties) for root, ties in found.items()}
 
     def reason(self, axis: Axis, index: int) -> str | None:
         """Return why an element is frozen, or None."""

@@ -10,6 +10,7 @@ from secateur.ir.errors import InfeasibleError, SecateurError, UnsupportedModelE
 from secateur.ir.groups import ChannelGroup, Groups
 from secateur.ir.network import Network, Node, Table
 from secateur.ir.quantized import ActivationParameters, QuantizedWeight
+from secateur.ir.samples import Samples, arrays_of, joined, sample_count, samples_of, single, take
 from secateur.ir.signature import Signature, SizedOperator
 
 __all__ = [
@@ -23,10 +24,17 @@ __all__ = [
     "Network",
     "Node",
     "QuantizedWeight",
+    "Samples",
     "SecateurError",
     "Signature",
     "SizedOperator",
     "Table",
     "UnsupportedModelError",
+    "arrays_of",
+    "joined",
     "parse_budget",
+    "sample_count",
+    "samples_of",
+    "single",
+    "take",
 ]

@@ -16,9 +16,13 @@ Array = NDArray[np.floating[Any]]
 class Node:
     """An operator. ``op`` is an ONNX operator name, or one of the normal form's own:
 
-    ``Conv`` (attrs ``weight``, ``strides``, ``pads``, ``dilations``, ``groups``), ``Linear`` (attr ``weight``; acts on the
-    last axis), ``Affine`` (attrs ``table``, ``axis``). Any other operator may have attr ``constants``: weights that it takes
-    after its inputs; they are shared too, but never quantized. ``source`` is the node's name in the user's model.
+    ``Conv`` (attrs ``weight``, ``strides``, ``pads``, ``dilations``, ``groups``), ``ConvTranspose`` (likewise, and
+    ``output_padding``; its weight is (out, in / groups, kernel…) too), ``Linear`` (attr ``weight``; acts on the last axis),
+    ``Affine`` (attrs ``table``, ``axis``), ``Take`` (attrs ``axis``, ``index``), ``PerSample`` (a constant that is repeated
+    for each sample of its input). ``Reshape`` (attr ``shape``, −1 for the batch) leaves the batch alone; ``Expand`` (attr
+    ``shape``) says how often each axis is repeated; reductions (attr ``axes``) keep their axes, of size 1. Any other
+    operator may have attr ``constants``: weights that it takes after its inputs; they are shared too, but never quantized.
+    ``source`` is the node's name in the user's model.
     """
 
     op: str
@@ -61,6 +65,7 @@ class Network:
         weights: shared weights, (out, in / groups, kernel…), float32.
         tables: private tables of the ``Affine`` nodes.
         shapes: every tensor → shape, −1 for the batch.
+        dtypes: element types of inputs and outputs that are not ``float32``, by numpy's names.
     """
 
     inputs: dict[str, tuple[int, ...]]
@@ -69,6 +74,11 @@ class Network:
     weights: dict[str, Array]
     tables: dict[str, Table]
     shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str] = field(default_factory=dict)
+
+    def dtype(self, name: str) -> str:
+        """Return the element type of an input or output, by numpy's name."""
+        return self.dtypes.get(name, "float32")
 
     def consumers(self) -> dict[str, list[Node]]:
         """Return tensor → the nodes that read it."""

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import torch
 
 from secateur.ir import Network, UnsupportedModelError
-from secateur.twin import fixed_values, run
+from secateur.twin import fixed_values, random_input, run
 
 TOLERANCE = 1e-4
 """Largest difference, relative to the largest output, that float32 may cause."""
@@ -25,10 +25,10 @@ def check_agreement(model: onnx.ModelProto, network: Network, what: str) -> None
     Raises:
         UnsupportedModelError: if they differ, or ONNX Runtime cannot run the model.
     """
-    rng = np.random.default_rng(0)
+    generator = torch.Generator().manual_seed(0)
     batch = [value.type.tensor_type.shape.dim[0].dim_value for value in model.graph.input if value.name in network.inputs]
     size = next((fixed for fixed in batch if fixed > 0), 2)
-    feeds = {name: rng.normal(size=(size, *shape[1:])).astype(np.float32) for name, shape in network.inputs.items()}
+    feeds = {name: random_input(network, name, size, generator).numpy() for name in network.inputs}
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
@@ -43,7 +43,7 @@ def check_agreement(model: onnx.ModelProto, network: Network, what: str) -> None
         value = got[name].numpy()
         if value.shape != reference.shape:
             raise UnsupportedModelError(f"{what}: output {name} has shape {reference.shape}, its normal form {value.shape}")
-        difference = float(np.abs(value - reference).max() / max(float(np.abs(reference).max()), 1e-6))
+        difference = float(np.abs(value.astype(np.float64) - reference).max() / max(float(np.abs(reference).max()), 1e-6))
         if not difference <= TOLERANCE:
             raise UnsupportedModelError(
                 f"{what}: output {name}: the normal form differs from ONNX Runtime by {difference:.1e} (relative); report it"

@@ -8,118 +8,125 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from secateur.ir import Network, Node, Table, UnsupportedModelError
+from secateur.ir.reshaping import pure_reshape
+from secateur.load.converting import BATCH, Constant, Converting
+from secateur.load.views import Arranged, View, batch_in_front, plain
 from secateur.twin import fixed_values
 from secateur.twin.execute import apply
 
-BATCH = 7919
-"""Stands for the batch while shapes are computed: a prime that no model has as a size by chance."""
+ELEMENT_TYPES = {torch.float32: "float32", torch.int64: "int64", torch.int32: "int32", torch.bool: "bool"}
+"""Element types that tensors may have."""
 
-Constant = NDArray[Any]
-
-
-class Converting:
-    """What a converter gets to see of one ONNX node."""
-
-    def __init__(self, builder: Builder, node: onnx.NodeProto, label: str) -> None:
-        self._builder = builder
-        self.label = label
-        self.op = node.op_type
-        self.name = node.name or node.output[0]
-        # The old exporter calls a weight that it made itself onnx::Conv_7: the node's name tells a person more.
-        if self.op in ("Conv", "Gemm", "MatMul") and len(node.input) > 1 and not node.input[1].startswith("onnx::"):
-            self.name = node.input[1].removesuffix(".weight")
-        self.inputs = [builder.resolve(name) for name in node.input]
-        self.output = node.output[0]
-        self.opset = builder.opset
-        self.attrs = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-    def constant(self, index: int) -> Constant | None:
-        """Return input ``index`` if it is there and constant, else None."""
-        return self._builder.constants.get(self.inputs[index]) if self.has(index) else None
-
-    def has(self, index: int) -> bool:
-        """Whether input ``index`` is given."""
-        return index < len(self.inputs) and self.inputs[index] != ""
-
-    def shape(self, index: int = 0) -> tuple[int, ...]:
-        """Return the shape of input ``index``; the batch is `BATCH`."""
-        constant = self.constant(index)
-        if constant is not None:
-            return tuple(constant.shape)
-        return tuple(BATCH if size == -1 else size for size in self._builder.shapes[self.inputs[index]])
-
-    def fail(self, reason: str) -> UnsupportedModelError:
-        """Return the error that names this node."""
-        return UnsupportedModelError(f"{self.label}: {reason}")
-
-    def emit(self, op: str, inputs: list[str] | None = None, output: str = "", /, **attrs: Any) -> str:
-        """Add a node of the normal form and return its output tensor."""
-        chosen = self.inputs[:1] if inputs is None else inputs
-        return self._builder.add(Node(op, tuple(chosen), output or self.output, attrs, self.name), self.label)
-
-    def alias(self, name: str) -> None:
-        """The node's output is the tensor ``name``."""
-        self._builder.aliases[self.output] = name
-
-    def fold(self, value: Constant) -> None:
-        """The node's output is this constant."""
-        self._builder.constants[self.output] = np.asarray(value)
-
-    def weight(self, value: Constant) -> str:
-        """Add a shared weight and return its name."""
-        name = f"w{len(self._builder.weights)}"
-        self._builder.weights[name] = np.ascontiguousarray(value, np.float32)
-        return name
-
-    def table(self, scale: Constant, shift: Constant) -> str:
-        """Add a private table and return its name."""
-        name = f"t{len(self._builder.tables)}"
-        scale, shift = np.broadcast_arrays(np.asarray(scale, np.float32), np.asarray(shift, np.float32))
-        self._builder.tables[name] = Table(scale.copy(), shift.copy())
-        return name
+__all__ = ["BATCH", "ELEMENT_TYPES", "Builder", "Constant", "Converting"]
 
 
 class Builder:
-    """A network under construction. ``shapes`` has −1 for the batch."""
+    """A network under construction. ``shapes`` has −1 for the batch.
 
-    def __init__(self, constants: dict[str, Constant], opset: int) -> None:
+    ``views`` are ONNX tensors that are rearranged tensors of the network; ``sequences`` are ONNX sequences and the names of
+    their tensors; ``read`` are the names that some node reads;
+    ``moved`` are constants made of one other (a transposed weight), and its name. ``one_sample``: the file takes a batch of
+    exactly one, so that the batch and another axis of size 1 may change places.
+    """
+
+    def __init__(self, constants: dict[str, Constant], opset: int, read: set[str] | None = None) -> None:
         self.constants = constants
         self.opset = opset
+        self.read = read or set()
         self.inputs: dict[str, tuple[int, ...]] = {}
         self.nodes: list[Node] = []
         self.weights: dict[str, Any] = {}
         self.tables: dict[str, Table] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self.aliases: dict[str, str] = {}
+        self.dtypes: dict[str, torch.dtype] = {}
+        self.views: dict[str, View] = {}
+        self.sequences: dict[str, list[str]] = {}
+        self.one_sample = True
+        self.moved: dict[str, str] = {}
+        self._made: dict[tuple[object, ...], str] = {}
 
-    def add_input(self, name: str, shape: tuple[int, ...]) -> None:
+    def add_input(self, name: str, shape: tuple[int, ...], dtype: str = "float32") -> None:
         """Declare an input of the network."""
         self.inputs[name] = self.shapes[name] = shape
+        self.dtypes[name] = getattr(torch, dtype)
 
-    def resolve(self, name: str) -> str:
-        """Return the tensor that ``name`` stands for."""
-        while name in self.aliases:
-            name = self.aliases[name]
-        return name
+    def view(self, name: str) -> View:
+        """Return the ONNX tensor ``name`` as a view."""
+        return self.views[name] if name in self.views else plain(name, (BATCH, *self.shapes[name][1:]))
+
+    def tensor(self, name: str) -> str:
+        """Return the ONNX tensor ``name`` as a tensor of the network.
+
+        Raises:
+            UnsupportedModelError: if the batch is not its first axis.
+        """
+        view = self.view(name)
+        if self.one_sample and not view.batch_first:
+            view = view.batch_swapped()
+        if not view.batch_first:
+            raise UnsupportedModelError(f"{view.origin[1]}: the batch does not remain the first axis")
+        return self._materialise(view, name)
+
+    def arranged(self, view: View) -> Arranged:
+        """Return a view's tensor with the batch in front."""
+        groups, axes, order = batch_in_front(view)
+        tensor = self._materialise(view.regrouped(groups), "")
+        return Arranged(tensor, axes, (BATCH, *self.shapes[tensor][1:]), order)
+
+    def _materialise(self, view: View, wanted: str) -> str:
+        """Add the nodes that make a view whose batch is in front: split axes, move them, join them."""
+        if [len(axis) for axis in view.axes] == [len(group) for group in view.groups] and view.groups == view.axes:
+            return view.source
+        if view.key in self._made:
+            return self._made[view.key]
+        name, label = view.origin
+        free = wanted and wanted not in self.shapes and wanted not in self.constants
+        base = wanted if free else f"{view.source}:{len(self._made)}"
+        tensor, atoms = view.source, [atom for axis in view.axes for atom in axis]
+        order = [atom for group in view.groups for atom in group]
+        shape = (-1, *view.shape[1:])
+        if atoms == order and pure_reshape(self.shapes[tensor], shape):
+            flat = len(shape) == 2 and len(self.shapes[tensor]) > 2
+            node = Node("Flatten" if flat else "Reshape", (tensor,), base, {} if flat else {"shape": shape}, name)
+            tensor = self.add(node, label)
+        else:
+            parts = (-1, *(atom.size for atom in atoms[1:]))
+            if parts != self.shapes[tensor]:
+                tensor = self.add(Node("Reshape", (tensor,), base + ":split", {"shape": parts}, name), label)
+            if atoms != order:
+                perm, moved = tuple(atoms.index(atom) for atom in order), (-1, *(atom.size for atom in order[1:]))
+                tensor = self.add(
+                    Node("Transpose", (tensor,), base if moved == shape else base + ":moved", {"perm": perm}, name), label
+                )
+            if self.shapes[tensor] != shape:
+                flat = len(shape) == 2
+                attrs = {} if flat else {"shape": shape}
+                tensor = self.add(Node("Flatten" if flat else "Reshape", (tensor,), base, attrs, name), label)
+        self._made[view.key] = tensor
+        return tensor
 
     def add(self, node: Node, label: str) -> str:
         """Add a node; its shape follows from running it on tensors without values."""
-        feeds = [torch.empty([BATCH if size == -1 else size for size in self.shapes[n]], device="meta") for n in node.inputs]
+        feeds = [
+            torch.empty([BATCH if s == -1 else s for s in self.shapes[n]], device="meta", dtype=self.dtypes[n])
+            for n in node.inputs
+        ]
         names = node.weights
         tables = [node.attrs["table"]] if "table" in node.attrs else []
         scope = Network({}, {}, [], {n: self.weights[n] for n in names}, {t: self.tables[t] for t in tables}, {})
         try:
-            shape = tuple(apply(node, feeds, fixed_values(scope, device="meta")).shape)
+            result = apply(node, feeds, fixed_values(scope, device="meta"))
         except (RuntimeError, IndexError) as error:
             raise UnsupportedModelError(f"{label}: shapes disagree: {str(error).splitlines()[0]}") from None
+        shape = tuple(result.shape)
         if not shape or shape[0] != BATCH:
             raise UnsupportedModelError(f"{label}: the batch does not remain the first axis")
         self.nodes.append(node)
         self.shapes[node.output] = (-1, *shape[1:])
+        self.dtypes[node.output] = result.dtype
         return node.output
 
     def convert(self, node: onnx.NodeProto, converter: Callable[[Converting], None] | None, label: str) -> None:
@@ -128,12 +135,10 @@ class Builder:
         Raises:
             UnsupportedModelError: if there is no converter, or it cannot convert this node.
         """
-        if any(node.output[1:]) and node.op_type not in ("Dropout", "BatchNormalization"):
-            raise UnsupportedModelError(f"{label}: more than one output is not supported")
         converting = Converting(self, node, label)
-        inputs = [name for name in converting.inputs if name]
+        inputs = [name for name in converting.given if name]
         for name in inputs:
-            if name not in self.constants and name not in self.shapes:
+            if not any(name in known for known in (self.constants, self.shapes, self.views, self.sequences)):
                 raise UnsupportedModelError(f"{label}: its input {name} is not computed by a supported operator")
         if inputs and all(name in self.constants for name in inputs):
             self._fold(node, converting)
@@ -148,12 +153,17 @@ class Builder:
         renamed = onnx.NodeProto()
         renamed.CopyFrom(node)
         del renamed.input[:]
-        renamed.input.extend(converting.inputs)
-        graph = onnx.helper.make_graph([renamed], "fold", [], [onnx.ValueInfoProto(name=node.output[0])])
-        for name in {name for name in converting.inputs if name}:
+        renamed.input.extend(converting.given)
+        outputs = [name for name in node.output if name]
+        graph = onnx.helper.make_graph([renamed], "fold", [], [onnx.ValueInfoProto(name=name) for name in outputs])
+        for name in {name for name in converting.given if name}:
             graph.initializer.append(numpy_helper.from_array(np.asarray(self.constants[name]), name))
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", self.opset)])
         try:
-            self.constants[node.output[0]] = np.asarray(ReferenceEvaluator(model).run(None, {})[0])
+            results = ReferenceEvaluator(model).run(None, {})
         except Exception as error:  # the evaluator's operators have no common error type
             raise converting.fail(f"cannot be computed from its constant inputs: {error}") from None
+        if len(renamed.input) == 1:
+            self.moved[outputs[0]] = self.moved.get(renamed.input[0], renamed.input[0])
+        for name, value in zip(outputs, results):
+            self.constants[name] = np.asarray(value)

@@ -99,4 +99,5 @@ def _rename(network: Network, output_names: dict[str, str]) -> Network:
         weights={new: network.weights[old] for old, new in weights.items()},
         tables={new: network.tables[old] for old, new in tables.items()},
         shapes={},
+        dtypes={tensors[name]: dtype for name, dtype in network.dtypes.items() if dtype != "float32"},
     )

@@ -9,38 +9,42 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateur.ir import ActivationParameters, Network, QuantizedWeight
+from secateur.ir import ActivationParameters, Network, QuantizedWeight, Samples
 from secateur.quantization.weights import rung_weight_scale
-from secateur.twin import fixed_values, run
+from secateur.twin import batches, fixed_values, run
 
 Ranges = dict[str, tuple[float, float]]
 """Tensor → smallest and largest value seen."""
 
-SAME_PARAMETERS = ("MaxPool", "Flatten", "Transpose", "Slice", "Pad")
+SAME_PARAMETERS = (
+    *("MaxPool", "GlobalMaxPool", "Flatten", "Transpose", "Slice", "Pad"),
+    *("Take", "Reshape", "Expand", "DepthToSpace", "SpaceToDepth"),
+)
 """Operators that only move values: their output has the parameters of their input."""
 
 _BATCH = 256
 
 
-def measure_ranges(network: Network, inputs: NDArray[np.float32]) -> Ranges:
-    """Measure the range of every tensor of a rung on calibration inputs (minimum and maximum).
+def measure_ranges(network: Network, inputs: Samples) -> Ranges:
+    """Measure the range of every float tensor of a rung on calibration inputs (minimum and maximum).
 
     Args:
         network: the cut network with the rung's tables.
-        inputs: (samples, …).
+        inputs: (samples, …) of each input.
     """
     ranges: Ranges = {}
 
     def observe(name: str, value: Tensor) -> None:
+        if not value.is_floating_point():
+            return
         low, high = float(value.min()), float(value.max())
         before = ranges.get(name, (low, high))
         ranges[name] = (min(before[0], low), max(before[1], high))
 
-    name = next(iter(network.inputs))
     values = fixed_values(network)
     with torch.no_grad():
-        for start in range(0, len(inputs), _BATCH):
-            run(network, {name: torch.from_numpy(inputs[start : start + _BATCH])}, values, on_tensor=observe)
+        for batch in batches(network, inputs, _BATCH):
+            run(network, batch, values, on_tensor=observe)
     return ranges
 
 
@@ -53,7 +57,7 @@ def parameters(network: Network, ranges: Mapping[str, tuple[float, float]]) -> d
     """
     owner = {name: name for name in ranges}
     for node in network.nodes:
-        if node.op in SAME_PARAMETERS:
+        if node.op in SAME_PARAMETERS and node.inputs[0] in owner:
             owner[node.output] = owner[node.inputs[0]]
     joined: Ranges = {}
     for name, (low, high) in ranges.items():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.criteria import Evidence, Scores, score
-from secateur.ir import Groups, Network, SecateurError
+from secateur.ir import Groups, Network, SecateurError, single
 from secateur.load import Task
 from secateur.pruning import remaining
 from secateur.tuning import Data, Statistics, measure_statistics, recalibrate
@@ -42,13 +42,18 @@ class Material:
     @property
     def calibration(self) -> NDArray[np.float32]:
         """Calibration inputs, (samples, …)."""
-        return self.task.inputs("calibration")
+        return single(self.task.inputs("calibration"), "a schedule or regulariser that trains or cuts in rounds")
 
     @property
     def data(self) -> Data:
         """What a phase of training takes."""
         task = self.task
-        return Data(task.inputs("train"), self.calibration, task.targets("train") if task.loss else None, task.loss)
+        return Data(
+            single(task.inputs("train"), "a schedule or regulariser that trains"),
+            self.calibration,
+            task.targets("train") if task.loss else None,
+            task.loss,
+        )
 
     def score(self, network: Network | None = None, groups: Groups | None = None) -> Scores:
         """Score the channels of a network; of the full one if None."""
@@ -58,7 +63,7 @@ class Material:
             Evidence(
                 network or self.network,
                 groups or self.groups,
-                self.calibration,
+                task.inputs("calibration"),
                 task.targets("calibration"),
                 task.loss,
                 self.seed,

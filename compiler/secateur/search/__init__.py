@@ -1,6 +1,7 @@
 """How much to keep: latency estimates, and from budgets to keep-counts."""
 
 from secateur.search.cost import Cost, Costs
+from secateur.search.coverage import Coverage, coverage
 from secateur.search.estimator import Estimator
 from secateur.search.latency_table import LatencyTable, LatencyTableError
 from secateur.search.measured_table import MeasuredTable
@@ -12,6 +13,7 @@ from secateur.search.sensitivity import Losses, importance_losses, measured_loss
 __all__ = [
     "Cost",
     "Costs",
+    "Coverage",
     "Estimator",
     "LatencyTable",
     "LatencyTableError",
@@ -20,6 +22,7 @@ __all__ = [
     "Plan",
     "Roofline",
     "Step",
+    "coverage",
     "importance_losses",
     "measured_losses",
     "plan_ladder",

@@ -100,7 +100,7 @@ class Costs:
         macs = WORK[node.op](node, Shapes(ins, out, weights)) if node.op in WORK else 0
         elements = int(sum(np.prod(shape, dtype=np.int64) for shape in weights))
         signature = signature_of(node, Shapes(ins, out, weights), activation)
-        return Cost(macs, elements, activations, ins[0][axis], out[axis], signature)
+        return Cost(macs, elements, activations, ins[0][axis] if ins[0] else 1, out[axis] if out else 1, signature)
 
     def _weight_shape(self, name: str, keep: Keep) -> tuple[int, ...]:
         full = self.network.weights[name].shape

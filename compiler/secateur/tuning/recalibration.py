@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateur.ir import Network, Node, Table
-from secateur.twin import Values, fixed_values, run
+from secateur.ir import Network, Node, Samples, Table
+from secateur.twin import Values, batches, fixed_values, run
 from secateur.twin.execute import channel_view
 
 BATCH = 256
@@ -59,11 +59,7 @@ class _Moments:
         return found
 
 
-def _batches(inputs: NDArray[np.float32]) -> list[Tensor]:
-    return [torch.from_numpy(np.ascontiguousarray(part)) for part in np.array_split(inputs, -(-len(inputs) // BATCH))]
-
-
-def measure_statistics(network: Network, inputs: NDArray[np.float32]) -> dict[str, Statistics]:
+def measure_statistics(network: Network, inputs: Samples) -> dict[str, Statistics]:
     """Measure what every ``Affine`` node of the full network gives.
 
     Args:
@@ -80,15 +76,12 @@ def measure_statistics(network: Network, inputs: NDArray[np.float32]) -> dict[st
         if name in nodes:
             moments.add(nodes[name].attrs["table"], value, nodes[name].attrs["axis"])
 
-    name = next(iter(network.inputs))
     values = fixed_values(network)
     with torch.no_grad():
-        for batch in _batches(inputs):
-            run(network, {name: batch}, values, on_tensor=observe)
-    return {
-        table: Statistics(found.mean, np.where(network.tables[table].scale < 0, -found.deviation, found.deviation))
-        for table, found in moments.statistics().items()
-    }
+        for batch in batches(network, inputs, BATCH):
+            run(network, batch, values, on_tensor=observe)
+    signs = {name: np.where(table.scale < 0, -1.0, 1.0) for name, table in network.tables.items()}
+    return {name: Statistics(s.mean, signs[name] * s.deviation) for name, s in moments.statistics().items()}
 
 
 class _Recalibrating:
@@ -120,7 +113,7 @@ def fold(before: Statistics, target: Statistics, fallback: Table) -> Table:
 
 
 def recalibrate(
-    network: Network, targets: Mapping[str, Statistics], inputs: NDArray[np.float32], keep_output: bool = True
+    network: Network, targets: Mapping[str, Statistics], inputs: Samples, keep_output: bool = True
 ) -> dict[str, Table]:
     """Recalibrate a cut network.
 
@@ -140,7 +133,6 @@ def recalibrate(
     }
     weights = fixed_values(network)
     values = _Recalibrating(weights, targets, network.tables)
-    name = next(iter(network.inputs))
 
     class _Both:
         def weight(self, key: str) -> Tensor:
@@ -150,7 +142,7 @@ def recalibrate(
             return (weights if node.attrs["table"] in skip else values).affine(node, x)
 
     with torch.no_grad():
-        for batch in _batches(inputs):
-            run(network, {name: batch}, _Both())
+        for batch in batches(network, inputs, BATCH):
+            run(network, batch, _Both())
     found = {table: fold(s, targets[table], network.tables[table]) for table, s in values.moments.statistics().items()}
     return {**network.tables, **found}

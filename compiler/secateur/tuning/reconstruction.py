@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateur.ir import Network, Node
+from secateur.ir import Network, Node, Samples, take
 from secateur.tuning.recalibration import Statistics
 from secateur.tuning.subnetwork import Subnetwork
-from secateur.twin import fixed_values, run
+from secateur.twin import feeds, fixed_values, run
 from secateur.twin.execute import apply, channel_view
 
 RIDGE = 0.03
@@ -62,7 +62,7 @@ class _Walker:
 
 
 def reconstruct(
-    original: Network, subnetworks: Sequence[Subnetwork], inputs: NDArray[np.float32], ridge: float = RIDGE
+    original: Network, subnetworks: Sequence[Subnetwork], inputs: Samples, ridge: float = RIDGE
 ) -> Reconstruction:
     """Solve the shared weights for all networks of a ladder.
 
@@ -73,16 +73,15 @@ def reconstruct(
         ridge: pull towards the original weights.
     """
     per_sample = sum(int(np.prod(shape[1:])) for shape in original.shapes.values())
-    x = torch.from_numpy(inputs[: max(8, ELEMENTS // max(1, per_sample))])
-    name = next(iter(original.inputs))
+    x = feeds(original, take(inputs, slice(0, max(8, ELEMENTS // max(1, per_sample)))))
     others = max(1, len(subnetworks) - 1)
     walkers = [
-        _Walker(s, 1.0 if i else FULL_WEIGHT * others, {n.output: n for n in s.network.nodes}, {name: x})
+        _Walker(s, 1.0 if i else FULL_WEIGHT * others, {n.output: n for n in s.network.nodes}, dict(x))
         for i, s in enumerate(subnetworks)
     ]
     weights = {key: np.array(value, np.float32) for key, value in original.weights.items()}
     with torch.no_grad():
-        reference = run(original, {name: x}, fixed_values(original), wanted=original.shapes)
+        reference = run(original, x, fixed_values(original), wanted=original.shapes)
         _Layers(original, reference, weights, ridge).walk(walkers)
     return Reconstruction(weights, [walker.statistics for walker in walkers])
 

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from secateur.ir import Network, Node, SecateurError, Table
+from secateur.ir import Network, Node, Samples, SecateurError, Table, sample_count, take
 from secateur.tuning.recalibration import Statistics, recalibrate
 from secateur.tuning.subnetwork import Index, Subnetwork
-from secateur.twin import fixed_values, run
+from secateur.twin import feeds, fixed_values, run
 from secateur.twin.distance import output_distance
 from secateur.twin.execute import channel_view
 
@@ -155,7 +155,7 @@ def _pair(values: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
 def distil(
     original: Network,
     subnetworks: list[Subnetwork],
-    inputs: NDArray[np.float32],
+    inputs: Samples,
     settings: SandwichSettings,
     targets: NDArray[np.generic] | None = None,
     loss: Loss | None = None,
@@ -173,7 +173,7 @@ def distil(
         inputs: training inputs, (samples, …).
         settings: how long and how hard.
         targets: labels, if the task's own loss is to be added.
-        loss: the task's own loss.
+        loss: the task's own loss, of the first output.
         on_step: called after each step with its number and loss.
         between: networks that are not rungs, but should work after recalibration alone.
         start: shared weights to begin with, if not the original's.
@@ -187,7 +187,7 @@ def distil(
     Raises:
         SecateurError: if there are too few inputs to normalise a batch.
     """
-    if len(inputs) < 2:
+    if sample_count(inputs) < 2:
         raise SecateurError("tuning: it needs at least two training samples; give more data or --steps 0")
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
@@ -203,22 +203,27 @@ def distil(
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     followed = teacher or original
-    wanted, name = fixed_values(followed), next(iter(original.inputs))
-    batches = _endless_batches(len(inputs), settings.batch, rng)
+    wanted = fixed_values(followed)
+    batches = _endless_batches(sample_count(inputs), settings.batch, rng)
     for step in range(settings.steps):
         chosen = next(batches)
-        x = torch.from_numpy(inputs[chosen])
+        x = feeds(original, take(inputs, chosen))
         y = None if targets is None else torch.from_numpy(np.asarray(targets)[chosen])
         with torch.no_grad():
-            expected = run(followed, {name: x}, wanted)
+            expected = run(followed, x, wanted)
         optimiser.zero_grad(set_to_none=True)
         total = 0.0
         taken = [students[index] for index in _sandwich(len(students), settings.widths, rng)]
         borrowing = rng.choice(len(others), min(settings.between, len(others)), replace=False) if others else ()
         for student in taken + [others[int(index)] for index in borrowing]:
-            got = run(student.network, {name: x}, student)
+            got = run(student.network, x, student)
             value = sum(
-                (output_distance(got[key], expected[key], settings.temperature) for key in expected), torch.zeros(())
+                (
+                    output_distance(got[key], expected[key], settings.temperature)
+                    for key in expected
+                    if got[key].is_floating_point()
+                ),
+                torch.zeros(()),
             )
             if loss is not None and y is not None:
                 value = value + loss(next(iter(got.values())), y)
@@ -259,7 +264,7 @@ def _sandwich(count: int, widths: int, rng: np.random.Generator) -> list[int]:
     return [0, *sorted(int(i) for i in middle), count - 1]
 
 
-def fold_statistics(network: Network, tables: Mapping[str, Table], inputs: NDArray[np.float32]) -> dict[str, Table]:
+def fold_statistics(network: Network, tables: Mapping[str, Table], inputs: Samples) -> dict[str, Table]:
     """Turn gains and offsets of normalised channels into the scales and shifts of ``y = scale · x + shift``.
 
     Args:

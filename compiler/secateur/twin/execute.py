@@ -34,6 +34,8 @@ def channel_view(vector: Tensor, axis: int, ndim: int) -> Tensor:
 
 class _Fixed:
     def __init__(self, network: Network, dtype: torch.dtype, device: str) -> None:
+        self.dtype = dtype
+
         def tensor(array: NDArray[Any]) -> Tensor:
             return torch.tensor(array, dtype=dtype, device=device)
 
@@ -100,7 +102,9 @@ def apply(node: Node, inputs: list[Tensor], values: Values) -> Tensor:
         return F.linear(inputs[0], values.weight(node.attrs["weight"]))
     if node.op == "Affine":
         return values.affine(node, inputs[0])
-    return OPERATORS[node.op]([*inputs, *(values.weight(name) for name in node.constants)], node.attrs)
+    if node.op == "Cast":
+        return inputs[0].to(getattr(values, "dtype", torch.float32))
+    return OPERATORS[node.op]([*inputs, *(values.weight(name) for name in node.weights)], node.attrs)
 
 
 def shapes_of(network: Network, batch: int = 2) -> dict[str, tuple[int, ...]]:
@@ -110,6 +114,9 @@ def shapes_of(network: Network, batch: int = 2) -> dict[str, tuple[int, ...]]:
     def note(name: str, value: Tensor) -> None:
         shapes[name] = (-1, *value.shape[1:])
 
-    feeds = {name: torch.empty((batch, *shape[1:]), device="meta") for name, shape in network.inputs.items()}
+    feeds = {
+        name: torch.empty((batch, *shape[1:]), device="meta", dtype=getattr(torch, network.dtype(name)))
+        for name, shape in network.inputs.items()
+    }
     run(network, feeds, fixed_values(network, device="meta"), on_tensor=note)
     return shapes

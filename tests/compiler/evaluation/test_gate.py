@@ -38,6 +38,21 @@ def test_a_corrupted_rung_is_refused_and_the_right_one_is_not(precision: str) ->
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_rung_that_gives_no_numbers_is_refused(precision: str) -> None:
+    master = master_of("resnet-b")
+    rung = rung_of(master, 0.5, precision)
+    model = onnx.load_from_string(rung.data)
+    name = model.graph.output[0].name
+    next(node for node in model.graph.node if node.output[0] == name).output[0] = "finite"
+    steps = [("Abs", "finite", "size"), ("Neg", "size", "negative"), ("Log", "negative", name)]
+    model.graph.node.extend(onnx.helper.make_node(op, [x], [y]) for op, x, y in steps)
+    ordinary = file_of(rung.network, master.calibration, "int8") if precision == "int8" else None
+    result = check_rung(model.SerializeToString(), twin_outputs(rung.network, X), X, precision, ordinary)
+    assert np.isnan(result.snr_db)
+    assert "SNR nan dB" in result.reason
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_golden_check_holds_for_its_own_file_and_not_for_another_rungs(precision: str) -> None:
     master = master_of("resnet-b")
     rung, other = rung_of(master, 1.0, precision), rung_of(master, 0.25, precision)

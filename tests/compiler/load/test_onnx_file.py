@@ -102,6 +102,14 @@ def test_an_unsupported_operator_is_named() -> None:
     assert "node /head/Cos (Cos): operator not supported" in refused(made)
 
 
+def test_a_second_output_that_nothing_makes_is_named_where_it_is_read() -> None:
+    pool = helper.make_node("MaxPool", ["x"], ["p", "places"], kernel_shape=[2])
+    alone = model([pool, helper.make_node("Relu", ["p"], ["y"])], {"x": ["batch", 2, 4]})
+    assert load_onnx(alone).outputs == {"y": (-1, 2, 3)}
+    read = helper.make_node("Cast", ["places"], ["y"], to=TensorProto.FLOAT, name="reader")
+    assert "node reader (Cast): its input places is not computed" in refused(model([pool, read], {"x": ["batch", 2, 4]}))
+
+
 def test_control_flow_is_named() -> None:
     branch = helper.make_graph([], "b", [], [helper.make_tensor_value_info("c", TensorProto.FLOAT, [1])])
     gate = helper.make_node("If", ["c"], ["y"], name="gate", then_branch=branch, else_branch=branch)
@@ -115,9 +123,15 @@ def test_a_nan_weight_is_named() -> None:
     assert "weight w has NaN" in refused(model([helper.make_node("MatMul", ["x", "w"], ["y"])], w=weight))
 
 
+def test_a_weight_whose_shape_is_not_that_of_its_values_is_named() -> None:
+    made = model([helper.make_node("MatMul", ["x", "w"], ["y"])], w=np.ones((4, 3), np.float32))
+    made.graph.initializer[0].dims[:] = [5, 3]
+    assert "weight w is damaged" in refused(made)
+
+
 def test_a_weight_that_is_computed_from_data_is_named() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("MatMul", ["x", "r"], ["y"], name="attention")]
-    assert "node attention (MatMul): only a product with a constant matrix" in refused(model(nodes))
+    assert "node attention (MatMul): a product of tensors of shapes (4,) and (4,) is not supported" in refused(model(nodes))
 
 
 def test_another_domain_is_named() -> None:
@@ -125,10 +139,10 @@ def test_another_domain_is_named() -> None:
     assert "node f (FusedThing): operator of domain 'com.example'" in refused(made)
 
 
-def test_an_integer_input_is_refused() -> None:
+def test_an_input_of_an_unusual_element_type_is_refused() -> None:
     made = model([helper.make_node("Relu", ["x"], ["y"])])
-    made.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
-    assert "input x: only float32" in refused(made)
+    made.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    assert "input x: its element type is not supported, only float32, int64, int32 are" in refused(made)
 
 
 def test_a_dynamic_size_beside_the_batch_is_refused() -> None:

@@ -120,6 +120,19 @@ def test_gains_are_never_negative() -> None:
     assert all((table.scale >= 0).all() for private in tables for table in private.values())
 
 
+def test_a_gain_that_does_not_follow_a_weight_keeps_its_sign() -> None:
+    network, x = network_of("mixed"), samples((2, 20), 64)
+    groups = find_groups(network)
+    subnetworks = [subnetwork_of(network, groups, groups.full(), measure_statistics(network, x))]
+    settings = SandwichSettings(steps=12, batch=32, learning_rate=1.0)
+    (tables,) = distil(network, subnetworks, x, settings)[1]
+    (alone,) = [name for name, table in network.tables.items() if (table.scale < 0).any()]
+    moved = tables[alone].scale
+    assert (moved[network.tables[alone].scale < 0] <= 0).all()
+    assert (moved[network.tables[alone].scale >= 0] >= 0).all()
+    assert (moved < 0).any()
+
+
 def test_one_training_sample_is_refused_in_one_line() -> None:
     network = network_of("mlp")
     with pytest.raises(SecateurError, match="at least two training samples"):

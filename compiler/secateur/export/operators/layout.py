@@ -25,6 +25,13 @@ def _pad(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], ou
     return writer.node("Pad", [*inputs, writer.vector(pads)], output)
 
 
+@writes("ReflectPad")
+def _reflect_pad(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
+    before = [0] * (len(network.shapes[node.output]) - 1)
+    pads = np.asarray([*before, node.attrs["begin"], *before, node.attrs["end"]], np.int64)
+    return writer.node("Pad", [*inputs, writer.vector(pads)], output, mode="reflect")
+
+
 @writes("Slice")
 def _slice(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
     columns = [writer.vector(np.asarray(node.attrs[k], np.int64)) for k in ("starts", "stops", "axes", "steps")]

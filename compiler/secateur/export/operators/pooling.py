@@ -1,15 +1,17 @@
-"""Pools."""
+"""Pools and other reductions; normalisation over positions."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from secateur.export.onnx_writer import OnnxWriter
 from secateur.export.operators.registry import writes
 from secateur.ir import Network, Node
 
 
-@writes("GlobalAveragePool")
-def _global_average_pool(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
-    return writer.node("GlobalAveragePool", inputs, output)
+@writes("GlobalAveragePool", "GlobalMaxPool")
+def _global_pool(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
+    return writer.node(node.op, inputs, output)
 
 
 @writes("MaxPool", "AveragePool")
@@ -26,3 +28,16 @@ def _pool(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], o
         ceil_mode=attrs["ceil_mode"],
         **extra,
     )
+
+
+@writes("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2")
+def _reduction(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
+    axes = writer.vector(np.asarray(node.attrs["axes"], np.int64))
+    return writer.node(node.op, [*inputs, axes], output, keepdims=1)
+
+
+@writes("InstanceNormalization")
+def _instance_norm(writer: OnnxWriter, network: Network, node: Node, inputs: list[str], output: str) -> str:
+    channels = network.shapes[node.output][1]
+    plain = [writer.vector(np.ones(channels, np.float32)), writer.vector(np.zeros(channels, np.float32))]
+    return writer.node("InstanceNormalization", [*inputs, *plain], output, epsilon=node.attrs["epsilon"])

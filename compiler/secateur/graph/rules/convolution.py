@@ -1,4 +1,4 @@
-"""Convolutions: dense and depthwise. A grouped convolution that is neither is a barrier."""
+"""Convolutions, transposed ones too: dense, depthwise, and grouped, whose groups are cut alike."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from secateur.graph.ties import Ties, tensor_axis, weight_axis
 from secateur.ir import Node
 
 
-@rule("Conv")
+@rule("Conv", "ConvTranspose")
 def convolution(node: Node, ties: Ties) -> None:
-    """Input channels are the weight's axis 1, output channels its axis 0; depthwise, channel c makes c·m … c·m + m − 1."""
+    """Input channels are the weight's axis 1, output channels its axis 0.
+
+    Depthwise, channel c makes c·m … c·m + m − 1. Grouped, the same element of every group is tied, so that all groups keep
+    the same number of channels and the number of groups stays (Xie et al., ResNeXt, CVPR 2017, has such convolutions).
+    """
     x, y, weight = node.inputs[0], node.output, node.attrs["weight"]
     for tensor in (x, y):
         ties.freeze_spatial(tensor, "spatial axis of a convolution")
@@ -23,6 +27,7 @@ def convolution(node: Node, ties: Ties) -> None:
         for offset in range(multiplier):
             ties.tie(tensor_axis(x, 1), weight_axis(weight, 0), None, range(offset, channels * multiplier, multiplier))
     else:
-        reason = f"grouped convolution {node.source} ({groups} groups)"
-        ties.freeze(tensor_axis(x, 1), reason)
-        ties.freeze(weight_axis(weight, 0), reason)
+        taken, made = channels // groups, ties.size(*weight_axis(weight, 0)) // groups
+        for group in range(groups):
+            ties.tie(tensor_axis(x, 1), weight_axis(weight, 1), range(group * taken, (group + 1) * taken))
+            ties.tie(tensor_axis(y, 1), tensor_axis(y, 1), range(group * made, (group + 1) * made), range(made))

@@ -5,15 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from secateur.graph.rules.registry import rule
+from secateur.graph.rules.reshape import reshape
 from secateur.graph.ties import Ties, tensor_axis
 from secateur.ir import Node
 
 
 @rule("Flatten")
 def flatten(node: Node, ties: Ties) -> None:
-    """Channel c becomes the features c·s … c·s + s − 1, s being the number of positions; positions are frozen."""
+    """Channel c becomes the features c·s … c·s + s − 1, s being the number of positions; positions are frozen.
+
+    If axis 1 is not channels (positions come first in a transformer), a later axis may be: as with any reshape.
+    """
     x, y = node.inputs[0], node.output
     shape = ties.network.shapes[x]
+    if shape[1] == 1 or ties.reason(tensor_axis(x, 1), 0) is not None:
+        reshape(node, ties)
+        return
     positions = int(np.prod(shape[2:], dtype=np.int64))
     for position in range(positions):
         ties.tie(tensor_axis(x, 1), tensor_axis(y, 1), None, range(position, shape[1] * positions, positions))
@@ -35,6 +42,16 @@ def pad(node: Node, ties: Ties) -> None:
     for axis in range(1, ties.rank(x)):
         begin, size = node.attrs["begins"][axis], ties.size(*tensor_axis(x, axis))
         ties.tie(tensor_axis(x, axis), tensor_axis(y, axis), None, range(begin, begin + size))
+
+
+@rule("ReflectPad")
+def reflect_pad(node: Node, ties: Ties) -> None:
+    """The padded axis is frozen: some of its elements are there twice."""
+    x, y = node.inputs[0], node.output
+    last = ties.rank(x) - 1
+    ties.tie_tensors(x, y, range(1, last))
+    for name in (x, y):
+        ties.freeze(tensor_axis(name, last), f"padding {node.source} by reflection")
 
 
 @rule("Slice")

@@ -1,11 +1,14 @@
-"""Operators that name, copy or cast: nothing of them remains at run time."""
+"""Operators that name, copy or cast: nothing of most of them remains at run time."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from secateur.load.builder import Converting
 from secateur.load.converters.registry import converter
+
+_FLOAT, _INTEGERS, _BOOL = 1, (6, 7), 9
 
 
 @converter("Constant")
@@ -18,20 +21,33 @@ def _constant(node: Converting) -> None:
         node.fold(np.asarray(next(iter(node.attrs.values()))))
 
 
-@converter("Identity", "Dropout", "Cast")
+@converter("Identity", "Dropout")
 def _identity(node: Converting) -> None:
-    if node.op == "Cast" and node.attrs.get("to") != 1:
-        raise node.fail("only float32 tensors are supported")
-    node.alias(node.inputs[0])
+    node.put_view(node.view())
+
+
+@converter("Cast")
+def _cast(node: Converting) -> None:
+    to, kind = node.attrs.get("to"), node.dtype()
+    same = (to == _FLOAT and kind == torch.float32) or (to in _INTEGERS and kind in (torch.int32, torch.int64))
+    if same or (to == _BOOL and kind == torch.bool):
+        node.put_view(node.view())
+    elif to == _FLOAT:
+        node.emit_like("Cast", node.arranged())
+    else:
+        raise node.fail("only casts of integers and truth values to float32, and between integers, are supported")
 
 
 @converter("CastLike")
 def _cast_like(node: Converting) -> None:
     value = node.constant(0)
     if value is None:
-        node.alias(node.inputs[0])
+        if node.constant(1) is None and node.dtype(0) != node.dtype(1):
+            raise node.fail("a cast to the type of another tensor is not supported here")
+        node.put_view(node.view())
     else:
-        node.fold(value.astype(np.float32))
+        like = node.constant(1)
+        node.fold(value.astype(np.float32 if like is None else like.dtype))
 
 
 @converter("Shape")

@@ -1,4 +1,4 @@
-"""Pools and means over positions."""
+"""Pools."""
 
 from __future__ import annotations
 
@@ -24,18 +24,6 @@ def _pool(node: Converting) -> None:
     node.emit(node.op, kernel_shape=kernel, ceil_mode=ceil_mode, **extra, **window)
 
 
-@converter("GlobalAveragePool")
-def _global_average_pool(node: Converting) -> None:
-    node.emit("GlobalAveragePool")
-
-
-@converter("ReduceMean")
-def _reduce_mean(node: Converting) -> None:
-    axes = node.constant(1) if node.has(1) else node.attrs.get("axes")
-    rank = len(node.shape())
-    if axes is None or sorted(int(a) % rank for a in axes) != list(range(2, rank)):
-        raise node.fail("only the mean over all spatial axes is supported")
-    if node.attrs.get("keepdims", 1):
-        node.emit("GlobalAveragePool")
-    else:
-        node.emit("Flatten", [node.emit("GlobalAveragePool", None, node.output + ":pool")])
+@converter("GlobalAveragePool", "GlobalMaxPool")
+def _global_pool(node: Converting) -> None:
+    node.emit(node.op)

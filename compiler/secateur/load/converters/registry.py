@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from secateur.ir.registration import Registry
 from secateur.load.builder import Converting
 
 Converter = Callable[[Converting], None]
-CONVERTERS: dict[str, Converter] = {}
+CONVERTERS: Registry[Converter] = Registry("converter of")
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
@@ -15,7 +16,7 @@ def converter(*names: str) -> Callable[[Converter], Converter]:
     """Register a function as the converter of these ONNX operators."""
 
     def register(function: Converter) -> Converter:
-        CONVERTERS.update(dict.fromkeys(names, function))
+        CONVERTERS.register(names, function)
         return function
 
     return register

@@ -8,7 +8,7 @@ from secateur.ir import Node
 from secateur.pruning.adjustments.registry import Change, adjustment
 
 
-@adjustment("Conv")
+@adjustment("Conv", "ConvTranspose")
 def _convolution(node: Node, change: Change) -> dict[str, Any]:
     x = node.inputs[0]
     depthwise = node.attrs["groups"] == change.network.shapes[x][1] > 1

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from secateur.ir import Groups, Network, Node
 from secateur.ir.groups import Keep
+from secateur.ir.registration import Registry
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,14 @@ class Change:
 
 Adjustment = Callable[[Node, Change], dict[str, Any]]
 """From a node of the full network to the attributes that the cut network needs instead of its own."""
-ADJUSTMENTS: dict[str, Adjustment] = {}
+ADJUSTMENTS: Registry[Adjustment] = Registry("adjustment of")
 
 
 def adjustment(*names: str) -> Callable[[Adjustment], Adjustment]:
     """Register a function as the adjustment of these operators; most operators need none."""
 
     def register(function: Adjustment) -> Adjustment:
-        ADJUSTMENTS.update(dict.fromkeys(names, function))
+        ADJUSTMENTS.register(names, function)
         return function
 
     return register

@@ -16,3 +16,8 @@ def _convolution(node: Node, shapes: Shapes) -> int:
 @work("Linear")
 def _linear(node: Node, shapes: Shapes) -> int:
     return prod(shapes.weights[0]) * prod(shapes.output[:-1])
+
+
+@work("ConvTranspose")
+def _transposed_convolution(node: Node, shapes: Shapes) -> int:
+    return prod(shapes.weights[0]) * prod(shapes.inputs[0][1:])

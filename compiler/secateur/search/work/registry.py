@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from secateur.ir import Node
+from secateur.ir.registration import Registry
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,14 @@ class Shapes:
 
 Work = Callable[[Node, Shapes], int]
 """From an operator and its shapes to multiply-accumulates of one inference, batch 1."""
-WORK: dict[str, Work] = {}
+WORK: Registry[Work] = Registry("work of")
 
 
 def work(*names: str) -> Callable[[Work], Work]:
     """Register a function as the work of these operators; one that has none does no multiplications to speak of."""
 
     def register(function: Work) -> Work:
-        WORK.update(dict.fromkeys(names, function))
+        WORK.register(names, function)
         return function
 
     return register

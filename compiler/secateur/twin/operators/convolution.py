@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from secateur.twin.operators.registry import Attrs
+from secateur.twin.operators.registry import Attrs, operator
 
 
 def conv(x: Tensor, weight: Tensor, attrs: Attrs) -> Tensor:
@@ -40,3 +40,17 @@ def depthwise(
 def torch_pads(begins: tuple[int, ...], ends: tuple[int, ...]) -> list[int]:
     """Return pads in torch's order: the last axis first, begin and end of each."""
     return [pad for pair in zip(reversed(begins), reversed(ends)) for pad in pair]
+
+
+@operator("ConvTranspose")
+def _conv_transpose(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    """Transposed convolution; the weight is (out, in / groups, kernel…), torch wants (in, out / groups, kernel…)."""
+    x, weight = xs
+    groups, spatial = attrs["groups"], weight.ndim - 2
+    # Depthwise, weights are in torch's order already but for the axes' names.
+    weight = weight.transpose(0, 1) if groups == 1 else weight.reshape(groups, -1, *weight.shape[2:])
+    function = F.conv_transpose1d if spatial == 1 else F.conv_transpose2d
+    whole: Tensor = function(x, weight, None, attrs["strides"], 0, 0, groups, attrs["dilations"])
+    begins = tuple(-pad for pad in attrs["pads"][:spatial])
+    ends = tuple(extra - pad for extra, pad in zip(attrs["output_padding"], attrs["pads"][spatial:]))
+    return F.pad(whole, torch_pads(begins, ends))

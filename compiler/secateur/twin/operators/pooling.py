@@ -1,9 +1,11 @@
-"""Pools."""
+"""Pools and other reductions; normalisation over positions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -38,3 +40,27 @@ def _average_pool(xs: list[Tensor], attrs: Attrs) -> Tensor:
 @operator("GlobalAveragePool")
 def _global_average_pool(xs: list[Tensor], attrs: Attrs) -> Tensor:
     return xs[0].mean(dim=tuple(range(2, xs[0].ndim)), keepdim=True)
+
+
+@operator("GlobalMaxPool")
+def _global_max_pool(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    return xs[0].amax(dim=tuple(range(2, xs[0].ndim)), keepdim=True)
+
+
+def _reduction(name: str, function: Callable[..., Tensor]) -> None:
+    operator(name)(lambda xs, attrs: function(xs[0], dim=attrs["axes"], keepdim=True))
+
+
+_reduction("ReduceMean", torch.mean)
+_reduction("ReduceSum", torch.sum)
+_reduction("ReduceMax", torch.amax)
+_reduction("ReduceMin", torch.amin)
+_reduction("ReduceL2", torch.linalg.vector_norm)
+
+
+@operator("InstanceNormalization")
+def _instance_norm(xs: list[Tensor], attrs: Attrs) -> Tensor:
+    axes = tuple(range(2, xs[0].ndim))
+    centred = xs[0] - xs[0].mean(axes, keepdim=True)
+    y: Tensor = centred * torch.rsqrt((centred**2).mean(axes, keepdim=True) + attrs["epsilon"])
+    return y

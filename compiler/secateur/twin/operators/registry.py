@@ -7,16 +7,18 @@ from typing import Any
 
 from torch import Tensor
 
+from secateur.ir.registration import Registry
+
 Attrs = Mapping[str, Any]
 Operator = Callable[[list[Tensor], Attrs], Tensor]
-OPERATORS: dict[str, Operator] = {}
+OPERATORS: Registry[Operator] = Registry("operator")
 
 
 def operator(*names: str) -> Callable[[Operator], Operator]:
     """Register a function as the meaning of these operators."""
 
     def register(function: Operator) -> Operator:
-        OPERATORS.update(dict.fromkeys(names, function))
+        OPERATORS.register(names, function)
         return function
 
     return register
