@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ def test_an_objective_between_two_rungs_is_met_by_one_that_the_host_cuts(
     measured = {each["rung"]: each["latency_p50_ms"] for each in reported["measurements"]}
     assert set(measured) == set(reported["rungs"])
     # The two neighbours that lie farthest apart on this very machine, and the middle between them.
-    above, below = max(pairwise(reported["rungs"]), key=lambda pair: measured[pair[0]] / measured[pair[1]])
+    above, below = reported["rungs"][:2]  # between the first two there are several widths
     objective_ms = math.sqrt(measured[above] * measured[below])
     stack.call("policy", stack.device, {"latency_ms": objective_ms, "reprune_min_interval_s": 0.0})
 
