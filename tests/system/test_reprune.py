@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from secateur_agent.bundle.manifest import Recut
 from secateur_agent.protocol.messages import Desired
 from secateur_agent.trust import open_signed
 
-WIDTH = 48
+WIDTH = 96
 
 
 class Digits(nn.Module):
@@ -90,7 +91,7 @@ def test_an_objective_between_two_rungs_is_met_by_one_that_the_host_cuts(
     measured = {each["rung"]: each["latency_p50_ms"] for each in reported["measurements"]}
     assert set(measured) == set(reported["rungs"])
     # The two neighbours that lie farthest apart on this very machine, and the middle between them.
-    above, below = reported["rungs"][:2]  # between the first two there are several widths
+    above, below = max(pairwise(reported["rungs"]), key=lambda pair: measured[pair[0]] / measured[pair[1]])
     objective_ms = math.sqrt(measured[above] * measured[below])
     stack.call("policy", stack.device, {"latency_ms": objective_ms, "reprune_min_interval_s": 0.0})
 
