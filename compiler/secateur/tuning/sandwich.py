@@ -207,7 +207,7 @@ def distil(
     batches = _endless_batches(sample_count(inputs), settings.batch, rng)
     for step in range(settings.steps):
         chosen = next(batches)
-        x = feeds(original, take(inputs, chosen))
+        x = {name: _channels_last(value) for name, value in feeds(original, take(inputs, chosen)).items()}
         y = None if targets is None else torch.from_numpy(np.asarray(targets)[chosen])
         with torch.no_grad():
             expected = run(followed, x, wanted)
@@ -248,6 +248,11 @@ def distil(
         for student in students
     ]
     return weights, tables
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Convolutions of pictures train a third faster when channels lie next to each other."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def _endless_batches(count: int, batch: int, rng: np.random.Generator) -> Iterator[Index]:
