@@ -32,6 +32,7 @@ class CompileSettings:
         find_tables: whether to look for tables in the user's data folder, too.
         verify_latency: whether to time the rungs here and drop those that are no faster than a larger one; None does it for
             the profile of this machine alone.
+        search_seconds: how long whole networks are tried to refine the planned rungs; 0 takes them as planned.
         drop_blocks: rungs may do without residual branches, besides having fewer channels.
         block_criterion: what ranks blocks.
         schedule: when channels are ranked: at once, in rounds, or while training.
@@ -54,6 +55,7 @@ class CompileSettings:
     latency_tables: tuple[Path, ...] = ()
     find_tables: bool = False
     verify_latency: bool | None = None
+    search_seconds: float = 0.0
     drop_blocks: bool = False
     block_criterion: str = "block-influence"
     schedule: str = "one-shot"
@@ -78,12 +80,30 @@ class ProfileResult:
     bundle_bytes: int
 
 
+@dataclass(frozen=True)
+class Tried:
+    """One network that the search tried.
+
+    Attributes:
+        share: planned latency as a share of the full network's, the mean of all profiles.
+        distance: of its recalibrated outputs from the full network's.
+        on_front: whether no other that was tried is both faster and nearer.
+        rung: whether it became a rung.
+    """
+
+    share: float
+    distance: float
+    on_front: bool
+    rung: bool
+
+
 @dataclass
 class CompileResult:
     """What `compile` made, and what it found on the way.
 
     Attributes:
         tuned_share: how far tuning was taken: less than 1 where all of it would have made the largest rung worse.
+        tried: the networks that the search tried.
         notes: what stages say about their work, such as a criterion about its scores.
     """
 
@@ -101,6 +121,7 @@ class CompileResult:
     schedule: str = "one-shot"
     regulariser: str = "none"
     sparsity: SparsityReport | None = None
+    tried: list[Tried] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

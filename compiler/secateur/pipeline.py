@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -17,20 +16,18 @@ from secateur.assembly import Judge, Ladder, build_ladder, build_rung, outputs_o
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.bundle.pack import digest, pack
 from secateur.compilation import CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
-from secateur.dropping import block_losses
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
-from secateur.ir import InfeasibleError, Network, SecateurError, single
-from secateur.ir.groups import Keep
+from secateur.ir import InfeasibleError, Network, SecateurError
 from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master, untuned_master
-from secateur.probing import Probe
+from secateur.planning import forget_trials, plan
 from secateur.programs import parent_for, parents_of, write_parents
 from secateur.protection import protect_largest
 from secateur.pruning import cut, sort_groups
 from secateur.pruning.weights import check_pattern
 from secateur.scheduling import TRAINING, Material, check_preparation, prepare
-from secateur.search import Costs, Estimator, MeasuredTable, Roofline, measured_losses, plan_ladder, price, shrink_path
+from secateur.search import Costs, Estimator, MeasuredTable, Roofline
 from secateur.search.choose import corrections, latency_model, plan_between
 from secateur.search.path import Step
 from secateur.sparsifying import Sparsity, SparsityReport, report_sparsity, sparsify_master
@@ -84,13 +81,34 @@ def compile(
         progress: told how far it is.
 
     Returns:
-        What was made. Nothing is written to ``out`` before every rung has passed its gate.
+        What was made. Nothing but what the search tried is written to ``out`` before every rung has passed its gate.
 
     Raises:
         SecateurError: one line; `InfeasibleError` if no network meets the budgets.
     """
     checked_name(name)
     _check_writable(out)
+    existed = out.exists()
+    try:
+        return _compile(model, task, profiles, out, name, keys, settings, progress)
+    except SecateurError:
+        # What cannot be is not worth going on with; what was interrupted is.
+        forget_trials(out)
+        if not existed and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        raise
+
+
+def _compile(
+    model: str | torch.nn.Module,
+    task: str | Task,
+    profiles: Sequence[str],
+    out: Path,
+    name: str,
+    keys: Keys,
+    settings: CompileSettings,
+    progress: Progress,
+) -> CompileResult:
     if not profiles:
         raise SecateurError("no device profile: give at least one with --profile ('secateur profiles list' shows them)")
     sparsity = _sparsity(settings)
@@ -133,20 +151,8 @@ def compile(
     scores = {key: -np.sort(-value) for key, value in scores.items()}
     costs = Costs(network, groups)
     notes += [note for target in chosen if isinstance(target, MeasuredTable) for note in target.assess(costs, groups.full())]
-    # One path for all profiles: so their rungs coincide where budgets allow, and are tuned once.
-    common = partial(_share_of_full, chosen, costs, groups.full())
-    probe = Probe(network, groups, calibration)
-    losses = measured_losses(groups, probe.distance, lambda done, count: progress("search", done, count))
-    if settings.drop_blocks:
-        losses |= block_losses(
-            network, groups, settings.block_criterion, single(calibration, "--drop-blocks"), probe.distance
-        )
-    path = shrink_path(groups, losses, common, math.lcm(*(target.profile.grid.channels for target in chosen)))
-    paths, plans = {}, {}
-    for target in chosen:
-        key = target.profile.name
-        paths[key] = price(path, partial(target.latency_ms, costs))
-        plans[key] = plan_ladder(paths[key], costs, target, settings.budget, settings.rungs, common)
+    planned = plan(network, groups, chosen, costs, calibration, settings, out, progress)
+    plans = planned.plans
     clock.lap("plan")
     tuning = SandwichSettings(steps=settings.steps, seed=settings.seed)
     master = tune_master(
@@ -154,7 +160,7 @@ def compile(
         groups,
         scores,
         list(plans.values()),
-        path,
+        planned.path,
         loaded,
         tuning,
         lambda step, _: progress("tune", step, settings.steps),
@@ -190,6 +196,7 @@ def compile(
         tuning_steps=settings.steps,
         tuned_share=tuned_share,
         notes=[*notes, *dict.fromkeys(material.notes)],
+        tried=planned.tried,
         schedule=settings.schedule,
         regulariser=settings.regulariser,
         sparsity=None if sparsity is None else _sparsity_report(dense, master, sparsity, chosen, ladders),
@@ -198,11 +205,12 @@ def compile(
     try:
         for target in chosen:
             key = target.profile.name
-            packed, states[key] = _pack(out, name, master, judge, target, ladders[key], paths[key], keys)
+            packed, states[key] = _pack(out, name, master, judge, target, ladders[key], planned.paths[key], keys)
             result.profiles.append(packed)
         for key, state in states.items():
             write_parents(out / "workspace", state.parents, ladders[key].rungs)
         save_workspace(out / "workspace", name, master, judge, states)
+        forget_trials(out)
     except OSError as error:
         raise SecateurError(f"{out}: cannot be written: {error.strerror or error}") from None
     clock.lap("pack")
@@ -218,11 +226,6 @@ def _check_writable(out: Path) -> None:
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise SecateurError(f"{out}: cannot be written: {place} is not a folder that you may write to")
-
-
-def _share_of_full(targets: Sequence[Estimator], costs: Costs, full: Keep, keep: Keep) -> float:
-    """Latency as a share of the full network's, the mean of all targets."""
-    return sum(t.latency_ms(costs, keep) / t.latency_ms(costs, full) for t in targets) / len(targets)
 
 
 def _sparsity(settings: CompileSettings) -> Sparsity | None:
@@ -356,12 +359,12 @@ def recut(
         sharing = [step for step in path if parent_for(mine.parents, master.groups, chosen, step.keep)]
         if not sharing:
             raise InfeasibleError(f"re-cut for {profile}: no width shares the program of a {chosen} rung; compile again")
-        plan = plan_between(sharing, costs, model, latency, constraints, mine.rungs, device)
-        plan = replace(plan, latency_source=mine.latency_source)
-        program = parent_for(mine.parents, master.groups, chosen, plan.keep)
+        found = plan_between(sharing, costs, model, latency, constraints, mine.rungs, device)
+        found = replace(found, latency_source=mine.latency_source)
+        program = parent_for(mine.parents, master.groups, chosen, found.keep)
         assert program is not None, "the plan is one of those that share a program"
         parent = decode_recipe(read_file(workspace, program.file))
-        rung = build_rung(master, judge, plan, mine.next_number, chosen, mine.bases[chosen], parent)
+        rung = build_rung(master, judge, found, mine.next_number, chosen, mine.bases[chosen], parent)
         if rung.gate.reason:
             raise InfeasibleError(f"re-cut for {profile}: {rung.gate.reason}")
         if not rung.inherits:

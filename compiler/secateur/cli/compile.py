@@ -26,12 +26,14 @@ from secateur.cli.pruning_options import (
     SparsityPatternOption,
     SparsityStepsOption,
 )
+from secateur.cli.units import parse_duration_s
 
 _STAGES = {
     "load": "bring to normal form",
     "prove": "prove the channel groups",
     "rank": "rank channels",
     "search": "measure what cutting costs",
+    "refine": "try whole networks",
     "tune": "tune all rungs together",
     "sparsify": "prune weights",
     "build": "quantize, export, gate",
@@ -104,6 +106,16 @@ def compile_(
     block_criterion: Annotated[
         str, typer.Option(metavar="NAME", help="What ranks blocks: block-influence, recoverability.")
     ] = "block-influence",
+    search_budget: Annotated[
+        str,
+        typer.Option(
+            "--search-budget",
+            metavar="TIME",
+            help="How long to try whole networks that may be better rungs than the planned ones, e.g. 30s or 5min; "
+            "an interrupted search goes on where it was. Default: none.",
+            show_default=False,
+        ),
+    ] = "",
     threads: Annotated[int, typer.Option(help="Of torch on this machine.", min=1)] = 1,
     keys: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the signing keys; created if missing.", show_default=False)
@@ -154,6 +166,7 @@ def compile_(
         latency_tables=tuple(latency_table or ()),
         find_tables=True,
         verify_latency=verify_latency,
+        search_seconds=parse_duration_s(search_budget, "--search-budget") if search_budget else 0.0,
         drop_blocks=drop_blocks,
         block_criterion=block_criterion,
         schedule=schedule,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import jinja2
 
-from secateur.report.summary import ProfileReport, Report, notes
+from secateur.report.summary import ProfileReport, Report, TriedReport, notes
 
 WIDTH, HEIGHT, MARGIN = 460, 260, 44
 
@@ -35,6 +36,50 @@ class Plot:
     def line(self) -> str:
         """The rungs joined, as an SVG point list."""
         return " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in self.dots)
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """What the search tried: networks, those on the front joined, and those that became rungs; in pixels."""
+
+    others: list[Dot]
+    front: list[Dot]
+    rungs: list[Dot]
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+
+    @property
+    def line(self) -> str:
+        """The front joined, as an SVG point list."""
+        return " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in self.front)
+
+
+def _scatter(report: Report) -> Scatter | None:
+    """Latency against distance, the latter by its logarithm: a small network is a thousand times as far as a large one."""
+    tried = [each for each in report.tried if each.distance > 0]
+    if not tried:
+        return None
+    x_low, x_high = _axis([each.share for each in tried] + [1.0], True)
+    y_low, y_high = _axis([math.log10(each.distance) for each in tried], False)
+
+    def at_x(share: float) -> float:
+        return MARGIN + (share - x_low) / (x_high - x_low) * (WIDTH - MARGIN - 12)
+
+    def at_y(logarithm: float) -> float:
+        return HEIGHT - MARGIN + 12 - (logarithm - y_low) / (y_high - y_low) * (HEIGHT - MARGIN - 8)
+
+    def dot(each: TriedReport) -> Dot:
+        label = f"{each.share:.0%} of the time, distance {each.distance:.3g}"
+        return Dot(at_x(each.share), at_y(math.log10(each.distance)), label)
+
+    ticks = [y_low + i * (y_high - y_low) / 4 for i in range(5)]
+    return Scatter(
+        others=[dot(each) for each in tried if not each.on_front and not each.rung],
+        front=[dot(each) for each in sorted(tried, key=lambda each: each.share) if each.on_front],
+        rungs=[dot(each) for each in tried if each.rung],
+        x_ticks=[(at_x(i / 4), f"{i / 4:.0%}") for i in range(5)],
+        y_ticks=[(at_y(tick), f"{10**tick:.2g}") for tick in ticks],
+    )
 
 
 def _axis(values: list[float], from_zero: bool) -> tuple[float, float]:
@@ -82,5 +127,5 @@ def render(report: Report) -> str:
         for profile in report.profiles
     }
     return environment.get_template("report.html.j2").render(
-        report=report, notes=notes(report), plots=plots, width=WIDTH, height=HEIGHT, margin=MARGIN
+        report=report, notes=notes(report), plots=plots, scatter=_scatter(report), width=WIDTH, height=HEIGHT, margin=MARGIN
     )

@@ -76,6 +76,19 @@ class BlockReport(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+class TriedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One network that the search tried.
+
+    ``share`` is its planned latency as a share of the full network's, the mean of all profiles; ``distance`` that of its
+    recalibrated outputs from the full network's, before tuning.
+    """
+
+    share: float
+    distance: float
+    on_front: bool
+    rung: bool
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A whole compilation."""
 
@@ -98,6 +111,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     schedule: str = "one-shot"
     regulariser: str = "none"
     sparsity: SparsityEntry | None = None
+    tried: tuple[TriedReport, ...] = ()
 
 
 def _finite(value: float) -> float | None:
@@ -160,6 +174,12 @@ def summarise(result: Any) -> Report:
         seconds=result.seconds,
         schedule=result.schedule,
         regulariser=result.regulariser,
+        tried=tuple(
+            TriedReport(
+                share=round(each.share, 5), distance=float(f"{each.distance:.5g}"), on_front=each.on_front, rung=each.rung
+            )
+            for each in result.tried
+        ),
         sparsity=None if result.sparsity is None else SparsityEntry(**vars(result.sparsity)),
     )
 

@@ -9,8 +9,10 @@ from secateur.search.path import Step, price, shrink_path
 from secateur.search.planner import Plan, plan_ladder
 from secateur.search.roofline import Roofline
 from secateur.search.sensitivity import Losses, importance_losses, measured_losses
+from secateur.search.trials import TRIALS, Trial, Trials, trials_file
 
 __all__ = [
+    "TRIALS",
     "Cost",
     "Costs",
     "Coverage",
@@ -22,10 +24,13 @@ __all__ = [
     "Plan",
     "Roofline",
     "Step",
+    "Trial",
+    "Trials",
     "coverage",
     "importance_losses",
     "measured_losses",
     "plan_ladder",
     "price",
     "shrink_path",
+    "trials_file",
 ]

@@ -32,6 +32,7 @@ def shrink_path(
     latency_ms: Callable[[Keep], float],
     grid: int,
     smallest_share: float = 0.125,
+    through: Sequence[Keep] = (),
 ) -> list[Step]:
     """Walk from the full network to the smallest.
 
@@ -42,14 +43,35 @@ def shrink_path(
         latency_ms: the latency of given keep-counts.
         grid: keep-counts are multiples of this, or the full size.
         smallest_share: of each group's channels at least this share is kept, and at least one grid step.
+        through: nested keep-counts that the path passes on its way down, largest first.
 
     Returns:
         The path, from the full network on; latency falls strictly.
     """
-    options = {g.id: _options(g.size, grid, smallest_share) for g in groups.groups}
-    options |= {block.id: [0, 1] for block in groups.blocks if block.id in losses}
+    options = widths(groups, losses, grid, smallest_share)
     keep = groups.full()
     path = [Step(dict(keep), latency_ms(keep))]
+    for stop in through:
+        above = {key: [count for count in counts if count >= stop.get(key, 1)] for key, counts in options.items()}
+        path = _walk(path, above, losses, latency_ms)
+        arrival = Step(dict(stop), latency_ms(stop))
+        while len(path) > 1 and path[-1].latency_ms <= arrival.latency_ms:  # a cliff: less work that takes longer
+            path.pop()
+        path.append(arrival)
+    return _walk(path, options, losses, latency_ms)
+
+
+def widths(groups: Groups, losses: Losses, grid: int, smallest_share: float = 0.125) -> dict[str, list[int]]:
+    """Return what may be kept of each group, and of each block that may be dropped, ascending; as `shrink_path` has it."""
+    options = {g.id: _options(g.size, grid, smallest_share) for g in groups.groups}
+    return options | {block.id: [0, 1] for block in groups.blocks if block.id in losses}
+
+
+def _walk(
+    path: list[Step], options: Mapping[str, list[int]], losses: Losses, latency_ms: Callable[[Keep], float]
+) -> list[Step]:
+    """Go on from the end of a path until nothing that the options allow saves time."""
+    path, keep = list(path), dict(path[-1].keep)
     while (best := _cheapest(keep, options, losses, latency_ms)) is not None:
         group, count = best
         # What is gained may lie several steps ahead; points on the way belong to the path, but for those above a cliff.

@@ -144,3 +144,24 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, data: Path) 
     options = ["--task", data, "--profile", "raspberry-pi-4b", "--steps", 0, "--rungs", 2, "-o", tmp_path / "file" / "build"]
     line = one_line(secateur("compile", compiled.digits_onnx(), *options, "--json", config=tmp_path), 1)
     assert "file/build" in line
+
+
+def test_a_search_of_some_seconds_tries_more_networks_and_leaves_no_trace(tmp_path: Path, data: Path) -> None:
+    options = ["--task", data, "--profile", compiled.board_file(), "--rungs", 3, "--steps", 0, "--json"]
+    tried = []
+    for name, extra in (("plain", ()), ("searched", ("--search-budget", "2s"))):
+        out = tmp_path / name
+        made = secateur("compile", compiled.digits_onnx(), *options, *extra, "-o", out, config=tmp_path)
+        assert made.returncode == 0, made.stderr
+        tried.append(json.loads(made.stdout)["tried"])
+        assert not list(out.glob(".search-*"))
+        assert ("What the search tried") in (out / "report.html").read_text()
+    assert len(tried[1]) > len(tried[0])
+    assert sum(each["rung"] for each in tried[1]) == 2, "every rung but the original was measured as a whole"
+
+
+def test_a_search_budget_that_is_no_time_is_refused(tmp_path: Path, data: Path) -> None:
+    options = ["--task", data, "--profile", compiled.board_file(), "-o", tmp_path / "build", "--search-budget", "long"]
+    line = one_line(secateur("compile", compiled.digits_onnx(), *options, config=tmp_path), 1)
+    assert "--search-budget 'long': write a number above 0 and a unit" in line
+    assert not (tmp_path / "build").exists()

@@ -6,8 +6,10 @@ import json
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import compiled
+import msgspec
 import pytest
 
 from secateur.pipeline import CompileResult
@@ -57,3 +59,21 @@ def test_the_page_is_whole_and_needs_no_network(result: object) -> None:
     assert open_tags == []
     for rung in summarise(result).profiles[0].rungs:
         assert rung.id in page
+
+
+def test_what_the_search_tried_is_drawn_with_its_front_and_its_rungs(result: CompileResult) -> None:
+    report = summarise(result)
+    # The sensitivity of each group at four shares at most; none of them need be a rung.
+    assert 0 < len(report.tried) <= 4 * len(report.groups)
+    front = sorted((each.share, each.distance) for each in report.tried if each.on_front)
+    assert front == sorted(front, key=lambda point: -point[1])
+    page = render(report)
+    begin = page.index("<svg", page.index("What the search tried"))
+    dots = ElementTree.fromstring(page[begin : page.index("</svg>", begin)] + "</svg>")
+    drawn = [dot.get("class") for dot in dots.iter("circle")]
+    assert drawn.count("front") == len(front)
+    assert drawn.count("tried") + drawn.count("front") + drawn.count("rung") >= len(report.tried)
+    width, height = float(dots.get("width", 0)), float(dots.get("height", 0))
+    assert all(0 < float(dot.get("cx", -1)) < width and 0 < float(dot.get("cy", -1)) < height for dot in dots.iter("circle"))
+    bare = render(msgspec.structs.replace(report, tried=()))
+    assert "What the search tried" not in bare

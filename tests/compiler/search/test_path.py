@@ -86,3 +86,17 @@ def test_blocks_are_dropped_only_if_they_have_a_loss_and_the_cheapest_goes_first
     # What was inside a dropped block saves nothing any more, so that no step is spent on it.
     inner = next(group.id for group in groups.groups if group.source == "blocks.1.conv1")
     assert {step.keep[inner] for step in path} == {8}
+
+
+def test_a_path_passes_through_the_networks_that_it_is_told() -> None:
+    network = network_of("mlp")
+    groups = find_groups(network)
+    losses = {"g0": np.linspace(1.0, 0.0, 25), "g1": np.linspace(9.0, 0.0, 17)}
+    stops = [{"g0": 20, "g1": 12}, {"g0": 20, "g1": 4}]
+    path = shrink_path(groups, losses, lambda keep: float(sum(keep.values())), 4, through=stops)
+    keeps = [step.keep for step in path]
+    assert [keep for keep in keeps if keep in stops] == stops
+    for before, after in pairwise(path):
+        assert after.latency_ms < before.latency_ms
+        assert all(after.keep[key] <= count for key, count in before.keep.items())
+    assert keeps[-1] == {"g0": 4, "g1": 4}
