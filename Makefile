@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench device-check clean
+.PHONY: help setup demo test lint bench bench-full device-check clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ lint: setup ## Formatting, lint, types, layers, and what a device installs
 
 bench: setup ## Measure, and write docs/benchmarks.json and .md
 	$(ONE_THREAD) $(BIN)/python -m tests.benchmarks
+
+bench-full: setup ## The comparisons that take hours (two cores); interrupted, it goes on where it was
+	$(ONE_THREAD) $(BIN)/python -m tests.benchmarks --full
 
 clean: ## Remove what was built, but not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

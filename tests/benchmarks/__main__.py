@@ -29,7 +29,10 @@ _SKIPPED = 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write the rows and the page; exit 0 if every case could be measured, met or not."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("ids", nargs="*", metavar="ID", help=f"what to measure, all if none is given: {', '.join(FIGURES)}")
+    parser.add_argument(
+        "ids", nargs="*", metavar="ID", help=f"what to measure, all quick ones if none is given: {', '.join(FIGURES)}"
+    )
+    parser.add_argument("--full", action="store_true", help="the long ones instead: hours, but it goes on where it was")
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of benchmarks.json and .md (default: docs)")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no figure {', '.join(unknown)}; there are {', '.join(FIGURES)}")
     if options.case:
         return _run_case(options.case, options.work)
-    wanted = options.ids or list(FIGURES)
+    wanted = options.ids or [figure.id for figure in FIGURES.values() if figure.long == options.full]
     try:
         old = read_rows(options.docs / "benchmarks.json")
     except RowsError as error:
@@ -76,10 +79,11 @@ def _row(each: Measured, machine: str, date: str) -> Row:
 def _start_case(case: str, work: Path) -> list[Measured]:
     """Run a case in a process of its own, so that it neither inherits memory nor leaves threads to the next."""
     print(f"{case.replace('_', '-')}: {', '.join(f.id for f in FIGURES.values() if f.case == case)}", flush=True)
+    limit_s = None if any(f.long for f in FIGURES.values() if f.case == case) else CASE_LIMIT_S
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.benchmarks", "--case", case, "--work", str(work)]
     try:
-        code = subprocess.run(command, env=environment, timeout=CASE_LIMIT_S, check=False).returncode
+        code = subprocess.run(command, env=environment, timeout=limit_s, check=False).returncode
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"case {case} took longer than {CASE_LIMIT_S:g} s") from None
     if code == _SKIPPED:

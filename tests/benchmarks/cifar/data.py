@@ -7,6 +7,7 @@ docs/benchmarks-data.md says how to make it.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -68,6 +69,41 @@ class ResNet20(nn.Module):
         """Return logits (batch, 10)."""
         x = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))
         return self.linear(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+class _ConvolvedBlock(nn.Module):
+    """A block whose padded shortcut is a 1 × 1 convolution that computes the same."""
+
+    def __init__(self, block: _Block) -> None:
+        super().__init__()
+        self.conv1, self.bn1, self.conv2, self.bn2 = (
+            copy.deepcopy(m) for m in (block.conv1, block.bn1, block.conv2, block.bn2)
+        )
+        narrow, wide = self.conv1.in_channels, self.conv2.out_channels
+        self.shortcut: nn.Module = nn.Identity()
+        if narrow != wide:
+            self.shortcut = nn.Conv2d(narrow, wide, 1, 2, bias=False)
+            with torch.no_grad():
+                self.shortcut.weight.zero_()
+                for channel in range(narrow):
+                    self.shortcut.weight[(wide - narrow) // 2 + channel, channel] = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + self.shortcut(x))
+
+
+class Convolved(nn.Module):
+    """The same network with shortcuts that are convolutions, for tools that do not cut behind padding."""
+
+    def __init__(self, network: ResNet20) -> None:
+        super().__init__()
+        self.conv1, self.bn1, self.linear = (copy.deepcopy(m) for m in (network.conv1, network.bn1, network.linear))
+        layers = (network.layer1, network.layer2, network.layer3)
+        self.layers = nn.Sequential(*[_ConvolvedBlock(block) for layer in layers for block in layer])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (batch, 10)."""
+        return self.linear(self.layers(F.relu(self.bn1(self.conv1(x)))).mean((2, 3)))  # type: ignore[no-any-return]
 
 
 def trained() -> ResNet20:

@@ -1,0 +1,72 @@
+"""Cases ``vs-torch-pruning`` and ``nested-vs-separate``: train what has no raw row yet, then compare pair by pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from ..case import Measured, say
+from .data import folder as data_folder
+from .runs import FOLDER, SEEDS, RawRow, chosen, train_all
+
+TITLE = "ResNet-20, CIFAR-10, 3,500 training, 500 validation and 1,000 test images"
+
+
+def measure(_work: Path) -> list[Measured]:
+    """Train the networks that have no row yet, which takes hours, and compare."""
+    data_folder()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    rows = train_all()
+    return [*versus_peer(rows), *nested_versus_alone(rows)]
+
+
+def versus_peer(rows: Sequence[RawRow]) -> list[Measured]:
+    """Return for each point Secateur's test accuracy less the peer's, paired by seed, in points."""
+    found = []
+    for point, (variant, network) in chosen(rows).items():
+        theirs = _by_seed(rows, "peer", network, variant)
+        ours = _by_seed(rows, "alone", point)
+        differences = [100 * (ours[seed].test - theirs[seed].test) for seed in SEEDS]
+        first, other = ours[SEEDS[0]], theirs[SEEDS[0]]
+        limit = f"work {first.work:.3f} ≤ {other.work:.3f}"
+        if first.time is not None and other.time is not None:
+            limit = f"time {first.time:.3f} ≤ {other.time:.3f}"
+        case = (
+            f"{TITLE}, {point}: {_mean(ours):.1%} against {_mean(theirs):.1%} ({variant}, chosen on validation); {limit}; "
+            f"{_interval(differences)}"
+        )
+        say(case)
+        found.append(Measured("vs-torch-pruning", case, float(np.mean(differences))))
+    return found
+
+
+def nested_versus_alone(rows: Sequence[RawRow]) -> list[Measured]:
+    """Return for each rung of the ladder its test accuracy less that of the same network tuned by itself, in points."""
+    found = []
+    for point in (point for point in chosen(rows) if point.startswith("work/")):
+        ladder, alone = _by_seed(rows, "nested", point), _by_seed(rows, "alone", point)
+        differences = [100 * (ladder[seed].test - alone[seed].test) for seed in SEEDS]
+        case = f"{TITLE}, {point}: {_mean(ladder):.1%} in the ladder, {_mean(alone):.1%} alone; {_interval(differences)}"
+        say(case)
+        found.append(Measured("nested-vs-separate", case, float(np.mean(differences))))
+    return found
+
+
+def _by_seed(rows: Sequence[RawRow], who: str, point: str, variant: str | None = None) -> dict[int, RawRow]:
+    fitting = [row for row in rows if (row.who, row.point) == (who, point) and variant in (None, row.variant)]
+    return {row.seed: row for row in fitting}
+
+
+def _mean(rows: dict[int, RawRow]) -> float:
+    return float(np.mean([row.test for row in rows.values()]))
+
+
+def _interval(differences: Sequence[float]) -> str:
+    """The 95 % interval of the mean of paired differences, by Student's t."""
+    error = stats.sem(differences)
+    reach = float(stats.t.ppf(0.975, len(differences) - 1) * error)
+    mean = float(np.mean(differences))
+    return f"mean of {len(differences)} seeds {mean:+.2f}, 95 % from {mean - reach:+.2f} to {mean + reach:+.2f}"

@@ -1,0 +1,122 @@
+"""Secateur's side of the comparison on ResNet-20: networks on its path, tuned by themselves or as one ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from secateur.assembly import file_of
+from secateur.criteria import Evidence, score
+from secateur.graph import find_groups
+from secateur.ir import Groups, Network
+from secateur.ir.groups import Keep
+from secateur.load import Task, export_module
+from secateur.master import Master, subnetwork_of, tune_master, untuned_master
+from secateur.probing import Probe
+from secateur.protection import protect_largest
+from secateur.pruning import cut, sort_groups
+from secateur.search import Costs, Losses, Step, measured_losses, shrink_path
+from secateur.search.planner import Plan
+from secateur.tuning import SandwichSettings, Statistics, distil
+from secateur.twin import fixed_values, run
+
+from .data import Array, trained
+
+
+@dataclass
+class Ours:
+    """The original in normal form, sorted, and what cutting each of its groups costs."""
+
+    task: Task
+    network: Network
+    groups: Groups
+    costs: Costs
+    losses: Losses
+
+    def path(self, cost: Callable[[Keep], float], grid: int) -> list[Step]:
+        """Return Secateur's path by a cost: multiply-accumulates or planned latency."""
+        return shrink_path(self.groups, self.losses, cost, grid)
+
+    def share(self, keep: Keep) -> float:
+        """Return multiply-accumulates as a share of the full network's."""
+        return self.costs.macs(keep) / self.costs.macs(self.groups.full())
+
+    def within(self, work: float) -> dict[str, int]:
+        """Return the largest network of the path that does at most this share of the work."""
+        path = self.path(lambda keep: self.costs.macs(keep) / 1e6, 4)
+        return dict(next(step.keep for step in path if self.share(step.keep) <= work))
+
+    def file(self, keep: Keep) -> bytes:
+        """Return the model file of the cut network, untuned, for timing."""
+        return file_of(cut(self.network, self.groups, keep), self.task.inputs("calibration"), "fp32")
+
+
+def prepared(task: Task) -> Ours:
+    """Bring the trained network to normal form, rank its channels and measure what cutting costs."""
+    network = export_module(trained(), task.input_shape)
+    groups = find_groups(network)
+    network = sort_groups(network, groups, score("magnitude-l2", Evidence(network, groups)))
+    losses = measured_losses(groups, Probe(network, groups, task.inputs("calibration")).distance)
+    return Ours(task, network, groups, Costs(network, groups), losses)
+
+
+def tune_alone(ours: Ours, keep: Keep, settings: SandwichSettings) -> Network:
+    """Tune one network by itself: no other shares its weights."""
+    task = ours.task
+    before = untuned_master(ours.network, ours.groups, {}, task).goals[0][1]
+    alone = subnetwork_of(ours.network, ours.groups, keep, before)
+    weights, tables = distil(
+        ours.network, [alone], task.inputs("train"), settings, task.targets("train"), task.loss, widths_alone
+    )
+    found = {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in tables[0].items()}
+    master = Master(ours.network.with_values(weights=weights), ours.groups, {}, [], task.inputs("calibration"))
+    master.goals = [(dict(keep), found), (dict(keep), found)]
+    return master.rung_network(keep)
+
+
+def widths_alone(step: int, loss: float) -> None:
+    """Say nothing."""
+    del step, loss
+
+
+def tune_nested(ours: Ours, keeps: Sequence[Keep], settings: SandwichSettings) -> tuple[list[Network], float]:
+    """Tune the full network and these as one ladder; return all, the full one first, and the share of tuning kept."""
+    every = [ours.groups.full(), *keeps]
+    macs = [ours.costs.macs(keep) for keep in every]
+    plans = [Plan(dict(keep), m / 1e6, 0.0, 0.0, 0.0, m, ours.costs.params(keep)) for keep, m in zip(every, macs)]
+    path = [Step(dict(keep), m / 1e6) for keep, m in zip(every, macs)]
+    master = tune_master(ours.network, ours.groups, {}, [plans], path, ours.task, settings, widths_alone)
+    untuned = untuned_master(ours.network, ours.groups, {}, ours.task)
+
+    def metric(network: Network) -> float:
+        return accuracy(network, ours.task, "validation")
+
+    master, share = protect_largest(untuned, master, metric)
+    return [master.rung_network(keep) for keep in every], share
+
+
+def accuracy(network: Network, task: Task, split: str) -> float:
+    """Return top-1 accuracy of a network, run in torch."""
+    labels = task.targets(split)
+    assert labels is not None
+    return _share_right(
+        lambda x: next(iter(run(network, {next(iter(network.inputs)): x}, fixed_values(network)).values())),
+        task.inputs(split),
+        labels,
+    )
+
+
+def accuracy_of_module(module: torch.nn.Module, task: Task, split: str) -> float:
+    """Return top-1 accuracy of a torch module."""
+    labels = task.targets(split)
+    assert labels is not None
+    return _share_right(module, task.inputs(split), labels)
+
+
+def _share_right(model: Callable[[torch.Tensor], torch.Tensor], x: Array, y: NDArray[np.generic]) -> float:
+    with torch.no_grad():
+        return float((model(torch.from_numpy(x)).numpy().argmax(1) == y).mean())
