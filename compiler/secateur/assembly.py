@@ -116,6 +116,8 @@ def build_rung(
         reference = samples_of([value.numpy() for value in found.values()])
     ordinary = file_of(network, master.calibration, "int8") if precision == "int8" else None
     gate = check_rung(data, reference, validation, precision, ordinary)
+    # A block that is not named is kept: a device that waits for a new rung should not wait for that.
+    blocks = {block.id for block in master.groups.blocks}
     ranges = [_input_range(array[:64]) for array in arrays_of(master.calibration)]
     entry = RungEntry(
         id=f"r{number}-{precision}",
@@ -124,7 +126,7 @@ def build_rung(
         base=base_sha256,
         file_sha256=digest(data),
         file_bytes=len(data),
-        keep=dict(plan.keep),
+        keep={key: count for key, count in plan.keep.items() if key not in blocks or not count},
         macs=plan.macs,
         params=plan.params,
         metric_value=round(judge.metric(data, "validation"), 6),

@@ -64,13 +64,18 @@ def result(precision: str) -> CompileResult:
     raise AssertionError("no ladder of this network has what these tests are about")
 
 
+def told(keep: dict[str, int]) -> dict[str, int]:
+    """Keep-counts as a manifest has them: a block that is not named is kept."""
+    return {key: count for key, count in keep.items() if not (key.startswith("b") and count)}
+
+
 def between_rungs(made: CompileResult) -> tuple[dict[str, int], float] | None:
     """The largest network without blocks that lies between two rungs, and its latency."""
     rungs = [rung.entry for rung in made.profiles[0].rungs]
     state = read_state(made.profiles[0].bundle.parent / "workspace").profiles[BOARD]
     for keep, latency_ms in state.path:
         program = parent_for(state.parents, made.groups, rungs[0].precision, keep)
-        if made.groups.dropped(keep) and program is not None and keep not in [rung.keep for rung in rungs]:
+        if made.groups.dropped(keep) and program is not None and told(keep) not in [rung.keep for rung in rungs]:
             return keep, latency_ms
     return None
 
@@ -172,7 +177,7 @@ def test_a_rung_is_cut_between_two_that_drop_the_same_blocks(made: CompileResult
     wanted, wanted_ms = found
     below = next((rung.entry for rung in rungs if rung.entry.latency_ms < wanted_ms), rungs[-1].entry)
     cut = recut(workspace, BOARD, Constraints(latency_ms=1.0001 * wanted_ms / SAFETY), [], compiled.keys())
-    assert cut.entry.keep == wanted
+    assert cut.entry.keep == told(wanted)
     # As a device does: the envelope, the program of a file of the bundle, the digest.
     rung = open_recut(compiled.keys().root, cut.envelope, bundle.manifest, bundle.manifest_sha256).rung
     recipe = load_recipe(cut.recipe, rung, bundle.read, must_inherit=True)

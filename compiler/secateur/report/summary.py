@@ -125,7 +125,7 @@ def summarise(result: Any) -> Report:
         rungs = tuple(
             RungReport(
                 id=rung.entry.id,
-                keep=rung.entry.keep,
+                keep={**{block.id: 1 for block in result.groups.blocks}, **rung.entry.keep},
                 macs=rung.entry.macs,
                 params=rung.entry.params,
                 file_bytes=rung.entry.file_bytes,
