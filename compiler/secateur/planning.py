@@ -83,11 +83,12 @@ def plan(
     if settings.search_seconds > 0:
         planned = _refined(planned, groups, targets, costs, losses, grid, settings, trials, common, progress)
     rungs = {_key(plan.keep) for plans in planned.plans.values() for plan in plans}
-    points = [(common(trial.keep), trial.distance) for trial in trials.asked]
+    asked = trials.asked
+    points = [(common(trial.keep), trial.distance) for trial in asked]
     best = set(front(points))
     planned.tried = [
-        Tried(share, distance, index in best, _key(trials.asked[index].keep) in rungs)
-        for index, (share, distance) in enumerate(points)
+        Tried(share, distance, index in best, _key(trial.keep) in rungs)
+        for index, (trial, (share, distance)) in enumerate(zip(asked, points))
     ]
     return planned
 

@@ -117,8 +117,9 @@ _ALL = (
     ),
     Figure(
         "vs-torch-pruning",
-        "Test accuracy of a network that Secateur cut, tuned by itself, minus that of one that Torch-Pruning cut, with the "
-        "same distillation: 300 steps of 128 images. At shares of work (multiply-accumulates) Secateur's does no more work, "
+        "Test accuracy of a network that Secateur cut, distilled by itself from the original's weights, minus that of one "
+        "that Torch-Pruning cut, with the same distillation: 300 steps of 128 images. At shares of work "
+        "(multiply-accumulates) Secateur's does no more work, "
         "at shares of time (fp32, ONNX Runtime, one thread, timed in turns) it is not slower. Torch-Pruning's variant is "
         "the best on validation images of three: L2 and Taylor on the channels inside blocks, L2 on all channels to "
         "multiples of 8. Raw rows are in docs/benchmarks-raw.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -44,14 +45,20 @@ class Trials:
     ) -> None:
         self._distance, self._file, self._clock = distance, file, clock
         self._known: dict[tuple[tuple[str, int], ...], Trial] = {}
-        self.asked: list[Trial] = []
+        self._asked: dict[tuple[tuple[str, int], ...], Trial] = {}
+        self._seconds = 0.0
         for trial in _read(file):
             self._known[_key(trial.keep)] = trial
 
     @property
     def seconds(self) -> float:
         """What the trials that were asked for took to measure, now or in an earlier run."""
-        return sum(trial.seconds for trial in self.asked)
+        return self._seconds
+
+    @property
+    def asked(self) -> list[Trial]:
+        """The trials that were asked for in this run, each once, in order."""
+        return list(self._asked.values())
 
     def distance(self, keep: Keep) -> float:
         """Return the distance at ``keep``: remembered, or measured now."""
@@ -62,8 +69,9 @@ class Trials:
             distance = self._distance(keep)
             trial = self._known[key] = Trial(dict(keep), distance, round(self._clock() - began, 4))
             self._note(trial)
-        if trial not in self.asked:
-            self.asked.append(trial)
+        if key not in self._asked:
+            self._asked[key] = trial
+            self._seconds += trial.seconds
         return trial.distance
 
     def _note(self, trial: Trial) -> None:
@@ -75,14 +83,14 @@ class Trials:
 
 
 def trials_file(folder: Path, network: Network, inputs: Samples) -> Path:
-    """Return where trials of a network on these inputs are kept: another network, order or data has another file.
+    """Return where trials of a network on these inputs are kept: another network, order, data or release has another file.
 
     Args:
         folder: where the compilation writes.
         network: the full network, sorted.
         inputs: calibration inputs.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(version("secateur").encode())
     tables = [value for table in network.tables.values() for value in (table.scale, table.shift)]
     values: list[NDArray[np.generic]] = [*network.weights.values(), *tables, *arrays_of(inputs)]
     for value in values:

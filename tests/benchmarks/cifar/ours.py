@@ -69,17 +69,15 @@ def tune_alone(ours: Ours, keep: Keep, settings: SandwichSettings) -> Network:
     task = ours.task
     before = untuned_master(ours.network, ours.groups, {}, task).goals[0][1]
     alone = subnetwork_of(ours.network, ours.groups, keep, before)
-    weights, tables = distil(
-        ours.network, [alone], task.inputs("train"), settings, task.targets("train"), task.loss, widths_alone
-    )
+    weights, tables = distil(ours.network, [alone], task.inputs("train"), settings, task.targets("train"), task.loss, _quiet)
     found = {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in tables[0].items()}
     master = Master(ours.network.with_values(weights=weights), ours.groups, {}, [], task.inputs("calibration"))
     master.goals = [(dict(keep), found), (dict(keep), found)]
     return master.rung_network(keep)
 
 
-def widths_alone(step: int, loss: float) -> None:
-    """Say nothing."""
+def _quiet(step: int, loss: float) -> None:
+    """Tuning tells its steps; here nobody listens."""
     del step, loss
 
 
@@ -89,7 +87,7 @@ def tune_nested(ours: Ours, keeps: Sequence[Keep], settings: SandwichSettings) -
     macs = [ours.costs.macs(keep) for keep in every]
     plans = [Plan(dict(keep), m / 1e6, 0.0, 0.0, 0.0, m, ours.costs.params(keep)) for keep, m in zip(every, macs)]
     path = [Step(dict(keep), m / 1e6) for keep, m in zip(every, macs)]
-    master = tune_master(ours.network, ours.groups, {}, [plans], path, ours.task, settings, widths_alone)
+    master = tune_master(ours.network, ours.groups, {}, [plans], path, ours.task, settings, _quiet)
     untuned = untuned_master(ours.network, ours.groups, {}, ours.task)
 
     def metric(network: Network) -> float:
