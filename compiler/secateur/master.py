@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from secateur.dropping import cut_statistics, repaired
 from secateur.ir import Groups, Network, QuantizedWeight, Samples, Table, single
-from secateur.ir.groups import Keep
+from secateur.ir.groups import Keep, keep_key
 from secateur.load import Task
 from secateur.pruning import cut
 from secateur.quantization import quantize_weights
@@ -238,7 +238,7 @@ def tune_master(
     """
     untuned = untuned_master(network, groups, scores, task)
     calibration, statistics = untuned.calibration, untuned.goals[0][1]
-    unique = {tuple(sorted(p.keep.items())): p for plans in ladders for p in plans}
+    unique = {keep_key(p.keep): p for plans in ladders for p in plans}
     keeps = [p.keep for p in sorted(unique.values(), key=lambda p: -p.macs)]
     if len(keeps) < 2:
         return untuned

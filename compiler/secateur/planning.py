@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from secateur.compilation import CompileSettings, Progress, Tried
 from secateur.dropping import block_losses
 from secateur.ir import Budget, Groups, Network, Samples, single
-from secateur.ir.groups import Keep
+from secateur.ir.groups import Keep, keep_key
 from secateur.probing import Probe
 from secateur.search import (
     TRIALS,
@@ -82,12 +82,12 @@ def plan(
     planned = _plans(path, targets, costs, settings, common)
     if settings.search_seconds > 0:
         planned = _refined(planned, groups, targets, costs, losses, grid, settings, trials, common, progress)
-    rungs = {_key(plan.keep) for plans in planned.plans.values() for plan in plans}
+    rungs = {keep_key(plan.keep) for plans in planned.plans.values() for plan in plans}
     asked = trials.asked
     points = [(common(trial.keep), trial.distance) for trial in asked]
     best = set(front(points))
     planned.tried = [
-        Tried(share, distance, index in best, _key(trial.keep) in rungs)
+        Tried(share, distance, index in best, keep_key(trial.keep) in rungs)
         for index, (trial, (share, distance)) in enumerate(zip(asked, points))
     ]
     return planned
@@ -123,7 +123,7 @@ def _refined(
     progress: Progress,
 ) -> Planned:
     """Replace planned rungs by better ones that cost no more on any profile."""
-    unique = {_key(plan.keep): dict(plan.keep) for plans in planned.plans.values() for plan in plans}
+    unique = {keep_key(plan.keep): dict(plan.keep) for plans in planned.plans.values() for plan in plans}
     # All lie on one path, so their order by size is that of nesting.
     rungs = sorted(unique.values(), key=lambda keep: -sum(keep.values()))
     before = trials.seconds
@@ -143,13 +143,13 @@ def _refined(
         go_on,
         settings.seed,
     )
-    better = {_key(old): new for old, new in zip(rungs, found)}
+    better = {keep_key(old): new for old, new in zip(rungs, found)}
     path = shrink_path(groups, losses, common, grid, through=found[1:])
     paths = {t.profile.name: price(path, partial(t.latency_ms, costs)) for t in targets}
     plans = {
         t.profile.name: [
             plan_rung(Step(keep, t.latency_ms(costs, keep)), costs, t)
-            for keep in (better[_key(plan.keep)] for plan in planned.plans[t.profile.name])
+            for keep in (better[keep_key(plan.keep)] for plan in planned.plans[t.profile.name])
         ]
         for t in targets
     }
@@ -159,12 +159,12 @@ def _refined(
 def _limits(plans: Sequence[Plan], target: Estimator, costs: Costs, budget: Budget) -> Callable[[Keep, Keep], bool]:
     """Return whether one network may stand for a planned one: no slower, slower than the next rung, within the budgets."""
     floors = [plan.latency_ms for plan in plans[1:]] + [0.0]
-    of = {_key(plan.keep): (floor, plan.latency_ms) for plan, floor in zip(plans, floors)}
+    of = {keep_key(plan.keep): (floor, plan.latency_ms) for plan, floor in zip(plans, floors)}
 
     def allowed(old: Keep, new: Keep) -> bool:
-        if _key(old) not in of:
+        if keep_key(old) not in of:
             return True
-        floor, most = of[_key(old)]
+        floor, most = of[keep_key(old)]
         latency = target.latency_ms(costs, new)
         if not floor < latency <= most * (1 + 1e-9):
             return False
@@ -176,7 +176,3 @@ def _limits(plans: Sequence[Plan], target: Estimator, costs: Costs, budget: Budg
 def _share_of_full(targets: Sequence[Estimator], costs: Costs, full: Keep, keep: Keep) -> float:
     """Latency as a share of the full network's, the mean of all targets."""
     return sum(t.latency_ms(costs, keep) / t.latency_ms(costs, full) for t in targets) / len(targets)
-
-
-def _key(keep: Keep) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(keep.items()))

@@ -13,7 +13,7 @@ Written by `make bench` from [benchmarks.json](benchmarks.json); do not edit it 
 
 - All figures again: `make bench` (at most ten minutes on two idle cores).
 - Some of them: `python -m tests.benchmarks bundle-ratio switch-p99`. The others keep their rows and dates.
-- Those that take hours: `make bench-full`. Its raw rows are in [benchmarks-raw](benchmarks-raw); it goes on after the last.
+- Those that take hours: `make bench-full`. It leaves raw rows in `docs/benchmarks-raw` and goes on after the last.
 
 Each figure is a ratio of two things measured side by side in one run wherever that is possible, because absolute times
 depend on the machine. A **ladder** is a set of nested networks of one model, a **rung** is one of them; its shared weights

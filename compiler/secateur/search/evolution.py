@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from secateur.ir.groups import Keep
+from secateur.ir.groups import Keep, keep_key
 
 POPULATION, TOURNAMENT = 12, 3
 PATIENCE = 64
@@ -62,7 +62,7 @@ def evolve(
         if not go_on():
             return [dict(each) for each in rungs]
         start = (dict(keep), distance(keep))
-        states.append(_Rung(cost(keep), [start], start, {_key(keep)}))
+        states.append(_Rung(cost(keep), [start], start, {keep_key(keep)}))
     idle = 0
     while states and idle < len(states):
         idle = 0
@@ -100,7 +100,7 @@ def _child(
             other = state.alive[int(rng.integers(len(state.alive)))][0]
             child = {key: other[key] if key in options and rng.random() < 0.5 else value for key, value in child.items()}
         _mutate(child, options, rng)
-        key = _key(child)
+        key = keep_key(child)
         if key in state.seen or not fits(child) or cost(child) > state.most * (1 + 1e-9):
             continue
         state.seen.add(key)
@@ -123,10 +123,6 @@ def _fits(above: Keep, below: Keep | None, allowed: Callable[[Keep], bool], keep
     inside = all(count <= above.get(key, count) for key, count in keep.items())
     inside = inside and (below is None or all(keep.get(key, count) >= count for key, count in below.items()))
     return inside and allowed(keep)
-
-
-def _key(keep: Keep) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(keep.items()))
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir import Network, Samples, arrays_of
-from secateur.ir.groups import Keep
+from secateur.ir.groups import Keep, keep_key
 
 TRIALS = ".search-*.jsonl"
 """Names of the files."""
@@ -48,7 +48,7 @@ class Trials:
         self._asked: dict[tuple[tuple[str, int], ...], Trial] = {}
         self._seconds = 0.0
         for trial in _read(file):
-            self._known[_key(trial.keep)] = trial
+            self._known[keep_key(trial.keep)] = trial
 
     @property
     def seconds(self) -> float:
@@ -62,7 +62,7 @@ class Trials:
 
     def distance(self, keep: Keep) -> float:
         """Return the distance at ``keep``: remembered, or measured now."""
-        key = _key(keep)
+        key = keep_key(keep)
         trial = self._known.get(key)
         if trial is None:
             began = self._clock()
@@ -112,7 +112,3 @@ def _read(file: Path | None) -> list[Trial]:
         if np.isfinite(trial.distance) and trial.seconds >= 0:
             found.append(trial)
     return found
-
-
-def _key(keep: Keep) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(keep.items()))
