@@ -65,9 +65,12 @@ class RawRow:
 
 def read(folder: Path = FOLDER) -> list[RawRow]:
     """Return the rows that there are; a last line that was half written is not one."""
-    path = folder / ROWS
+    return [RawRow(**json.loads(line)) for line in _whole_lines(folder / ROWS)]
+
+
+def _whole_lines(path: Path) -> list[str]:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [RawRow(**json.loads(line)) for line in lines if line.endswith("}\n")]
+    return [line for line in lines if line.endswith("}\n")]
 
 
 def left(stage: Iterable[Run], rows: Iterable[RawRow]) -> list[Run]:
@@ -182,6 +185,8 @@ def train_all(processes: int = 2, folder: Path = FOLDER) -> list[RawRow]:
     """Train whatever has no row yet, the peer first, in so many processes; return all rows."""
     os.environ["OMP_NUM_THREADS"] = "1"
     survey(_ours(), folder / SURVEY)
+    # The next row must not be appended to a half-written one.
+    (folder / ROWS).write_text("".join(_whole_lines(folder / ROWS)), encoding="utf-8")
     for stage in (peer_runs, peer_runs, our_runs):  # which of the peer's are trained with other seeds its first say
         rows = read(folder)
         waiting = left(stage(rows), rows)
