@@ -48,7 +48,10 @@ class Smartwatch(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two basic blocks as in ResNet-20; where the width doubles, shortcut A (slice and pad) or B (convolution)."""
+    """Two basic blocks as in ResNet-20; where the width doubles, shortcut A (slice and pad) or B (convolution).
+
+    A has a ReLU that changes nothing behind its zeros: without it, loading would make a convolution of it too.
+    """
 
     def __init__(self, shortcut: str) -> None:
         super().__init__()
@@ -64,7 +67,7 @@ class Residual(nn.Module):
         x = F.relu(self.bn(self.stem(x)))
         x = F.relu(x + self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
         y = self.bn4(self.conv4(F.relu(self.bn3(self.conv3(x)))))
-        short = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 4, 4)) if self.shortcut is None else self.shortcut(x)
+        short = F.relu(F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 4, 4))) if self.shortcut is None else self.shortcut(x)
         return self.head(F.relu(y + short).mean((2, 3)))
 
 

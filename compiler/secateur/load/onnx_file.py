@@ -14,6 +14,7 @@ from secateur.load.builder import ELEMENT_TYPES, Builder
 from secateur.load.converters import CONTROL_FLOW, CONVERTERS
 from secateur.load.normal_form import normalise
 from secateur.load.rearrangements import recognise_rearrangements
+from secateur.load.shortcuts import convolve_shortcuts
 from secateur.twin import shapes_of
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
@@ -74,7 +75,7 @@ def load_onnx(source: Path | onnx.ModelProto) -> Network:
         shapes={},
         dtypes={name: ELEMENT_TYPES[builder.dtypes[name]] for name in (*builder.inputs, *outputs)},
     )
-    network = recognise_rearrangements(network, builder.shapes)
+    network = convolve_shortcuts(recognise_rearrangements(network, builder.shapes), builder.shapes)
     network = normalise(network, {name: value.name for name, value in zip(outputs, graph.output)})
     network.shapes = shapes_of(network)
     network.outputs = {name: network.shapes[name] for name in network.outputs}
