@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from secateur.compilation import CompileSettings, Progress, Tried
 from secateur.dropping import block_losses
 from secateur.ir import Budget, Groups, Network, Samples, single
@@ -30,8 +27,14 @@ from secateur.search import (
     trials_file,
 )
 from secateur.search.evolution import evolve, front
+from secateur.search.exchange import exchange
 from secateur.search.path import widths
 from secateur.search.planner import plan_rung, violations
+
+Rungs = list[dict[str, int]]
+"""Keep-counts of rungs, nested, the full network first."""
+Allowed = Callable[[int, Keep], bool]
+"""Whether keep-counts may stand for a rung, by its number."""
 
 
 @dataclass
@@ -79,9 +82,26 @@ def plan(
         )
     grid = math.lcm(*(target.profile.grid.channels for target in targets))
     path = shrink_path(groups, losses, common, grid)
+    options = widths(groups, losses, grid)
+
+    def exchanged(rungs: Rungs, allowed: Allowed) -> Rungs:
+        return exchange(rungs, options, losses, common, allowed)
+
+    def evolved(rungs: Rungs, allowed: Allowed) -> Rungs:
+        before = trials.seconds
+
+        def go_on() -> bool:
+            spent = trials.seconds - before
+            progress("refine", min(round(spent), round(settings.search_seconds)), max(1, round(settings.search_seconds)))
+            return spent < settings.search_seconds
+
+        return evolve(rungs, options, common, trials.distance, allowed, go_on, settings.seed)
+
     planned = _plans(path, targets, costs, settings, common)
-    if settings.search_seconds > 0:
-        planned = _refined(planned, groups, targets, costs, losses, grid, settings, trials, common, progress)
+    for improve in [exchanged, evolved] if settings.search_seconds > 0 else [exchanged]:
+        found = _improved(planned, targets, costs, settings.budget, improve)
+        path = shrink_path(groups, losses, common, grid, through=found.rungs[1:])
+        planned = found.on(path, targets, costs)
     rungs = {keep_key(plan.keep) for plans in planned.plans.values() for plan in plans}
     asked = trials.asked
     points = [(common(trial.keep), trial.distance) for trial in asked]
@@ -110,50 +130,41 @@ def _plans(
     return Planned(path, paths, plans)
 
 
-def _refined(
+@dataclass(frozen=True)
+class _Improved:
+    """Better rungs, largest first, and which of the planned ones each stands for."""
+
+    rungs: Rungs
+    better: Mapping[tuple[tuple[str, int], ...], dict[str, int]]
+    planned: Planned
+
+    def on(self, path: list[Step], targets: Sequence[Estimator], costs: Costs) -> Planned:
+        """Return the plans of these rungs, on a path that passes them."""
+        paths = {t.profile.name: price(path, partial(t.latency_ms, costs)) for t in targets}
+        plans = {
+            t.profile.name: [
+                plan_rung(Step(keep, t.latency_ms(costs, keep)), costs, t)
+                for keep in (self.better[keep_key(plan.keep)] for plan in self.planned.plans[t.profile.name])
+            ]
+            for t in targets
+        }
+        return Planned(path, paths, plans)
+
+
+def _improved(
     planned: Planned,
-    groups: Groups,
     targets: Sequence[Estimator],
     costs: Costs,
-    losses: Mapping[str, NDArray[np.float64]],
-    grid: int,
-    settings: CompileSettings,
-    trials: Trials,
-    common: Callable[[Keep], float],
-    progress: Progress,
-) -> Planned:
+    budget: Budget,
+    improve: Callable[[Rungs, Allowed], Rungs],
+) -> _Improved:
     """Replace planned rungs by better ones that cost no more on any profile."""
     unique = {keep_key(plan.keep): dict(plan.keep) for plans in planned.plans.values() for plan in plans}
     # All lie on one path, so their order by size is that of nesting.
     rungs = sorted(unique.values(), key=lambda keep: -sum(keep.values()))
-    before = trials.seconds
-
-    def go_on() -> bool:
-        spent = trials.seconds - before
-        progress("refine", min(round(spent), round(settings.search_seconds)), max(1, round(settings.search_seconds)))
-        return spent < settings.search_seconds
-
-    limits = [_limits(planned.plans[t.profile.name], t, costs, settings.budget) for t in targets]
-    found = evolve(
-        rungs,
-        widths(groups, losses, grid),
-        common,
-        trials.distance,
-        lambda number, keep: all(limit(rungs[number], keep) for limit in limits),
-        go_on,
-        settings.seed,
-    )
-    better = {keep_key(old): new for old, new in zip(rungs, found)}
-    path = shrink_path(groups, losses, common, grid, through=found[1:])
-    paths = {t.profile.name: price(path, partial(t.latency_ms, costs)) for t in targets}
-    plans = {
-        t.profile.name: [
-            plan_rung(Step(keep, t.latency_ms(costs, keep)), costs, t)
-            for keep in (better[keep_key(plan.keep)] for plan in planned.plans[t.profile.name])
-        ]
-        for t in targets
-    }
-    return Planned(path, paths, plans)
+    limits = [_limits(planned.plans[t.profile.name], t, costs, budget) for t in targets]
+    found = improve(rungs, lambda number, keep: all(limit(rungs[number], keep) for limit in limits))
+    return _Improved(found, {keep_key(old): new for old, new in zip(rungs, found)}, planned)
 
 
 def _limits(plans: Sequence[Plan], target: Estimator, costs: Costs, budget: Budget) -> Callable[[Keep, Keep], bool]:
