@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from secateur.bundle.pack import digest, encode_base
 from secateur.evaluation import GateResult, Session, check_rung, golden_check
 from secateur.export import Program, child_of, export_fp32, export_int8
-from secateur.ir import Groups, InfeasibleError, Network, Samples, arrays_of, joined, samples_of, take
+from secateur.fitting import Shortfall, fit_rung, shortfall
+from secateur.ir import Budget, Groups, InfeasibleError, Network, Samples, arrays_of, joined, samples_of, take
 from secateur.load import Task
 from secateur.master import Array, Indexes, Master
 from secateur.quantization import measure_ranges, parameters, weight_scales
@@ -20,6 +22,7 @@ from secateur.search import Estimator, Plan
 from secateur.twin import batches, feeds, fixed_values, run
 from secateur_agent.bundle.manifest import RungEntry, TensorSpec
 from secateur_agent.bundle.recipe import Recipe, encode_recipe
+from secateur_agent.protocol.messages import RungMeasurement
 
 _DATATYPES: dict[str, Literal["FP32", "INT32", "INT64", "BOOL"]] = {
     "float32": "FP32",
@@ -182,30 +185,42 @@ def _short(value: float) -> float:
 
 @dataclass
 class Ladder:
-    """The rungs of one profile, those that were dropped (rung id → reason), and the base file."""
+    """The rungs of one profile and the base file.
+
+    Attributes:
+        rungs: that are shipped, largest first.
+        dropped: rung id → why it is not shipped.
+        base: file of the shared tensors.
+        moved: rung id → why it is not the network that was planned.
+    """
 
     rungs: list[BuiltRung]
     dropped: dict[str, str]
     base: bytes
+    moved: dict[str, str] = field(default_factory=dict)
 
 
 def build_ladder(
     master: Master,
     judge: Judge,
     plans: list[Plan],
+    path: Sequence[Plan],
     target: Estimator,
-    accuracy_drop: float | None,
+    budget: Budget,
     on_rung: Callable[[int], None],
+    measure: Callable[[BuiltRung], RungMeasurement] | None = None,
 ) -> Ladder:
-    """Build every planned rung of one profile and keep those that pass the gate and the accuracy budget.
+    """Build every planned rung of one profile; where one misses a budget, the nearest point of the path that does not.
 
     Args:
         master: what they are cut from.
         judge: validation data.
         plans: largest first; the first is the original.
+        path: all points that rungs may be moved to, by falling latency.
         target: profile and precision.
-        accuracy_drop: points of the metric that a rung may lose; None is any.
+        budget: what every rung but the original must meet, as it was built.
         on_rung: told the number of each rung before it is built.
+        measure: measures a rung on this machine; None if the profile is of another.
 
     Raises:
         InfeasibleError: if no rung below the original may be shipped.
@@ -213,24 +228,40 @@ def build_ladder(
     base = encode_base(master.base(target.precision))
     # Rungs with the same blocks share a program: the first of them carries it.
     parents: dict[tuple[str, ...], Recipe] = {}
-    built: list[BuiltRung] = []
-    dropped: dict[str, str] = {}
+    found = Ladder([], {}, base)
     original = judge.task.metric(judge.original["validation"], "validation", judge.original["validation"])
+    above, accurate = plans[0], True
     for number, plan in enumerate(plans):
         on_rung(number)
-        dropped_blocks = master.groups.dropped(plan.keep)
-        rung = build_rung(master, judge, plan, number, target.precision, digest(base), parents.get(dropped_blocks))
-        drop = (original - rung.entry.metric_value) * 100
-        reason = rung.gate.reason
-        if not reason and number and accuracy_drop is not None and drop > accuracy_drop:
-            reason = f"accuracy drops by {drop:.1f} points, the budget is {accuracy_drop:g}"
-        if reason:
-            dropped[rung.entry.id] = reason
+
+        def build(plan: Plan, number: int = number) -> BuiltRung:
+            parent = parents.get(master.groups.dropped(plan.keep))
+            return build_rung(master, judge, plan, number, target.precision, digest(base), parent)
+
+        def check(rung: BuiltRung, bound: bool = number > 0) -> Shortfall | None:
+            if rung.gate.reason:
+                return Shortfall(rung.gate.reason, None)
+            if not bound:
+                return None
+            return shortfall(rung.entry, budget, original, partial(measure, rung) if measure else None)
+
+        below = plans[number + 1].latency_ms if number + 1 < len(plans) else 0.0
+        larger = [p for p in path if accurate and plan.latency_ms < p.latency_ms < above.latency_ms]
+        smaller = [p for p in path if number and below < p.latency_ms < plan.latency_ms]
+        fitted = fit_rung(plan, larger, smaller, build, check)
+        rung = fitted.rung
+        if fitted.missed:
+            found.dropped[rung.entry.id] = fitted.missed.reason
         else:
             rung.test_value = judge.metric(rung.data, "test")
-            built.append(rung)
-            parents.setdefault(dropped_blocks, rung.recipe)
-    if not built or (len(plans) > 1 and len(built) < 2):
-        nearest = "; ".join(f"{rung}: {reason}" for rung, reason in dropped.items())
+            found.rungs.append(rung)
+            parents.setdefault(master.groups.dropped(fitted.plan.keep), rung.recipe)
+            above = fitted.plan
+            if fitted.moved:
+                found.moved[rung.entry.id] = f"{fitted.moved}; moved from {plan.latency_ms:.3g} to {above.latency_ms:.3g} ms"
+        # Where one had to be moved up, or could not be, to be accurate enough, nothing smaller is.
+        accurate = accurate and not fitted.towards_larger and not (fitted.missed and fitted.missed.larger)
+    if not found.rungs or (len(plans) > 1 and len(found.rungs) < 2):
+        nearest = "; ".join(f"{rung}: {reason}" for rung, reason in found.dropped.items())
         raise InfeasibleError(f"infeasible for {target.profile.name}: no smaller rung may be shipped ({nearest})")
-    return Ladder(built, dropped, base)
+    return found

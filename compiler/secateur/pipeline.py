@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from secateur.assembly import Judge, Ladder, build_ladder, build_rung, outputs_of, tensor_specs
+from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, build_rung, outputs_of, tensor_specs
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.bundle.pack import digest, pack
 from secateur.compilation import CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
+from secateur.evaluation import measure_rung
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
 from secateur.ir import InfeasibleError, Network, SecateurError
@@ -30,6 +31,7 @@ from secateur.scheduling import TRAINING, Material, check_preparation, prepare
 from secateur.search import Costs, Estimator, MeasuredTable, Roofline
 from secateur.search.choose import corrections, latency_model, plan_between
 from secateur.search.path import Step
+from secateur.search.planner import plan_rung
 from secateur.sparsifying import Sparsity, SparsityReport, report_sparsity, sparsify_master
 from secateur.targets import choose_targets, is_this_machine
 from secateur.tuning import SandwichSettings
@@ -47,6 +49,7 @@ from secateur.workspace import (
 from secateur_agent.bundle.manifest import Metric, Recut
 from secateur_agent.bundle.recipe import decode_recipe
 from secateur_agent.protocol.messages import Constraints, RungMeasurement
+from secateur_profiles import Profile
 from secateur_profiles import load as load_profile
 
 __all__ = ["CompileResult", "CompileSettings", "RecutRung", "compile", "recut"]
@@ -180,9 +183,13 @@ def _compile(
     for target in chosen:
         key = target.profile.name
         tick = partial(_offset_progress, progress, done, total)
-        ladders[key] = build_ladder(master, judge, plans[key], target, settings.budget.accuracy_drop, tick)
-        if is_this_machine(target.profile) if settings.verify_latency is None else settings.verify_latency:
+        here = is_this_machine(target.profile) if settings.verify_latency is None else settings.verify_latency
+        measure = partial(_measure, master.network, target.profile) if here else None
+        points = [plan_rung(step, costs, target) for step in planned.paths[key]]
+        ladders[key] = build_ladder(master, judge, plans[key], points, target, settings.budget, tick, measure)
+        if here:
             ladders[key] = verify_latency(ladders[key], target.precision, target.profile.runtime.threads, key)
+        notes += [f"{key}: {rung}: {why}" for rung, why in ladders[key].moved.items()]
         done += len(plans[key])
     clock.lap("build")
     result = CompileResult(
@@ -277,6 +284,10 @@ def _load(model: str | torch.nn.Module, task: Task) -> Network:
 
 def _judge(network: Network, task: Task) -> Judge:
     return Judge(task, {split: outputs_of(network, task.inputs(split)) for split in ("validation", "test")})
+
+
+def _measure(network: Network, profile: Profile, rung: BuiltRung) -> RungMeasurement:
+    return measure_rung(rung.data, rung.entry, *tensor_specs(network), profile)
 
 
 def _pack(

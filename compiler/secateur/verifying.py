@@ -51,7 +51,7 @@ def verify_latency(ladder: Ladder, precision: str, threads: int, profile: str, t
     if len(ladder.rungs) > 1 and len(kept) < 2:
         reasons = "; ".join(f"{rung}: {reason}" for rung, reason in dropped.items())
         raise InfeasibleError(f"infeasible for {profile}: no smaller rung is faster ({reasons})")
-    return Ladder(kept, dropped, ladder.base)
+    return replace(ladder, rungs=kept, dropped=dropped)
 
 
 def _not_faster(times_ms: Sequence[float]) -> dict[int, int]:

@@ -1,5 +1,6 @@
 """Runs rungs in the real runtime, and decides which may be shipped."""
 
+from secateur.evaluation.fresh_process import measure_rung
 from secateur.evaluation.gate import GateResult, check_rung, golden_check
 from secateur.evaluation.machine import describe_machine, runtime_version
 from secateur.evaluation.runtime import Session, snr_db
@@ -12,6 +13,7 @@ __all__ = [
     "check_rung",
     "describe_machine",
     "golden_check",
+    "measure_rung",
     "runtime_version",
     "snr_db",
     "time_interleaved",
