@@ -12,7 +12,7 @@ from secateur.criteria import Evidence
 from secateur.graph import find_groups
 from secateur.ir import ChannelGroup, Network, Table
 
-DATA_FREE = {"magnitude-l1", "magnitude-l2", "fpgm", "random", "batch-norm-scale"}
+DATA_FREE = {"group-l2", "magnitude-l1", "magnitude-l2", "fpgm", "random", "batch-norm-scale"}
 """Criteria that also work without inputs."""
 
 
