@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from scipy import stats
 
 from ..case import Measured, say
 from .data import folder as data_folder
-from .runs import FOLDER, SEEDS, RawRow, chosen, train_all
+from .runs import FOLDER, SEEDS, SURVEY, RawRow, Survey, chosen, network_of, train_all, within_time
 
 TITLE = "ResNet-20, CIFAR-10, 3,500 training, 500 validation and 1,000 test images"
 
@@ -20,20 +21,21 @@ def measure(_work: Path) -> list[Measured]:
     data_folder()
     FOLDER.mkdir(parents=True, exist_ok=True)
     rows = train_all()
-    return [*versus_peer(rows), *nested_versus_alone(rows)]
+    known = json.loads((FOLDER / SURVEY).read_text(encoding="utf-8"))
+    return [*versus_peer(rows, known), *nested_versus_alone(rows, known)]
 
 
-def versus_peer(rows: Sequence[RawRow]) -> list[Measured]:
+def versus_peer(rows: Sequence[RawRow], known: Survey) -> list[Measured]:
     """Return for each point Secateur's test accuracy less the peer's, paired by seed, in points."""
     found = []
-    for point, (variant, network) in chosen(rows).items():
+    for point, (variant, network) in chosen(rows, known).items():
         theirs = _by_seed(rows, "peer", network, variant)
         ours = _by_seed(rows, "alone", point)
         differences = [100 * (ours[seed].test - theirs[seed].test) for seed in SEEDS]
-        first, other = ours[SEEDS[0]], theirs[SEEDS[0]]
-        limit = f"work {first.work:.3f} ≤ {other.work:.3f}"
-        if first.time is not None and other.time is not None:
-            limit = f"time {first.time:.3f} ≤ {other.time:.3f}"
+        limit = f"work {ours[SEEDS[0]].work:.3f} ≤ {theirs[SEEDS[0]].work:.3f}"
+        if point.startswith("time/"):
+            most = network_of(known, (variant, network))["time"]
+            limit = f"time {within_time(known, most)['time']:.3f} ≤ {most:.3f}"
         case = (
             f"{TITLE}, {point}: {_mean(ours):.1%} against {_mean(theirs):.1%} ({variant}, chosen on validation); {limit}; "
             f"{_interval(differences)}"
@@ -43,10 +45,10 @@ def versus_peer(rows: Sequence[RawRow]) -> list[Measured]:
     return found
 
 
-def nested_versus_alone(rows: Sequence[RawRow]) -> list[Measured]:
+def nested_versus_alone(rows: Sequence[RawRow], known: Survey) -> list[Measured]:
     """Return for each rung of the ladder its test accuracy less that of the same network tuned by itself, in points."""
     found = []
-    for point in (point for point in chosen(rows) if point.startswith("work/")):
+    for point in (point for point in chosen(rows, known) if point.startswith("work/")):
         ladder, alone = _by_seed(rows, "nested", point), _by_seed(rows, "alone", point)
         differences = [100 * (ladder[seed].test - alone[seed].test) for seed in SEEDS]
         case = f"{TITLE}, {point}: {_mean(ladder):.1%} in the ladder, {_mean(alone):.1%} alone; {_interval(differences)}"

@@ -20,11 +20,15 @@ from secateur.probing import Probe
 from secateur.protection import protect_largest
 from secateur.pruning import cut, sort_groups
 from secateur.search import Costs, Losses, Step, measured_losses, shrink_path
+from secateur.search.exchange import exchange
+from secateur.search.path import widths
 from secateur.search.planner import Plan
 from secateur.tuning import SandwichSettings, Statistics, distil
 from secateur.twin import fixed_values, run
 
 from .data import Array, trained
+
+CRITERION = "group-l2"
 
 
 @dataclass
@@ -37,29 +41,37 @@ class Ours:
     costs: Costs
     losses: Losses
 
-    def path(self, cost: Callable[[Keep], float], grid: int) -> list[Step]:
-        """Return Secateur's path by a cost: multiply-accumulates or planned latency."""
-        return shrink_path(self.groups, self.losses, cost, grid)
-
     def share(self, keep: Keep) -> float:
         """Return multiply-accumulates as a share of the full network's."""
         return self.costs.macs(keep) / self.costs.macs(self.groups.full())
 
-    def within(self, work: float) -> dict[str, int]:
-        """Return the largest network of the path that does at most this share of the work."""
-        path = self.path(lambda keep: self.costs.macs(keep) / 1e6, 4)
-        return dict(next(step.keep for step in path if self.share(step.keep) <= work))
+    def loss(self, keep: Keep) -> float:
+        """Return the sum of what cutting each group by itself costs."""
+        return float(sum(self.losses[name][count] for name, count in keep.items() if name in self.losses))
+
+    def ladder(self, limits: Sequence[float], cost: Callable[[Keep], float], grid: int) -> list[dict[str, int]]:
+        """Return nested networks, one for each limit, planned as Secateur plans: on its path, then improved by exchange.
+
+        Args:
+            limits: most cost of each network, falling.
+            cost: share of multiply-accumulates or of planned latency.
+            grid: keep-counts are multiples of it.
+        """
+        path = shrink_path(self.groups, self.losses, cost, grid)
+        rungs = [next((step.keep for step in path if step.latency_ms <= limit), path[-1].keep) for limit in limits]
+        return exchange([self.groups.full(), *rungs], widths(self.groups, self.losses, grid), self.losses, cost)[1:]
 
     def file(self, keep: Keep) -> bytes:
         """Return the model file of the cut network, untuned, for timing."""
         return file_of(cut(self.network, self.groups, keep), self.task.inputs("calibration"), "fp32")
 
 
-def prepared(task: Task) -> Ours:
+def prepared(task: Task, criterion: str = CRITERION) -> Ours:
     """Bring the trained network to normal form, rank its channels and measure what cutting costs."""
     network = export_module(trained(), task.input_shape)
     groups = find_groups(network)
-    network = sort_groups(network, groups, score("magnitude-l2", Evidence(network, groups)))
+    evidence = Evidence(network, groups, task.inputs("calibration"), task.targets("calibration"), task.loss)
+    network = sort_groups(network, groups, score(criterion, evidence))
     losses = measured_losses(groups, Probe(network, groups, task.inputs("calibration")).distance)
     return Ours(task, network, groups, Costs(network, groups), losses)
 

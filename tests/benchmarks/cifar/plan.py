@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from secateur.assembly import file_of
 from secateur.evaluation import time_interleaved
+from secateur.ir.groups import Keep, keep_key
 from secateur.load import export_module
 from secateur.measuring import measure_table
 from secateur.search import MeasuredTable
@@ -25,9 +27,12 @@ from .data import Array, ResNet20, trained
 from .ours import Ours
 
 WORK = (0.75, 0.5, 0.35, 0.25)
-TIME = (0.83, 0.58, 0.42, 0.36)
+TIMED = ("inner-l2/0.75", "inner-l2/0.5", "all-l2/0.35", "all-l2/0.25")
+"""The peer's networks whose times are points of the comparison, from slow to fast."""
 VARIANTS = ("inner-l2", "inner-taylor", "all-l2")
-GRID = 8
+GRID, WORK_GRID = 8, 4
+NEAR = (0.9, 1.08, 10)
+"""Secateur's networks are planned for latencies near those of the peer's: times a factor from … to, so many."""
 _ROUNDS = 25
 
 
@@ -42,11 +47,14 @@ def cut_peer(original: ResNet20, variant: str, work: float, images: Array, label
 
 
 def survey(ours: Ours, path: Path) -> dict[str, Any]:
-    """Measure work and time of the peer's networks and of the points of Secateur's path; read them if they were measured.
+    """Plan Secateur's networks; measure work and time of the peer's and time of both; read all that if it is there.
+
+    It should be measured while nothing else runs: so trainings wait for it.
 
     Returns:
-        ``peer``: variant/point → share of work and of time; ``path``: Secateur's networks by planned latency, with theirs.
-        Times are of fp32 files written by the same writer, in turns with the full network's, in ONNX Runtime, one thread.
+        ``peer``: variant/share → share of work and of time; ``ours``: Secateur's networks by planned latency, with their
+        work, time and summed loss. Times are of fp32 files written by the same writer, in turns with the full network's, in
+        ONNX Runtime, one thread.
     """
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -64,17 +72,26 @@ def survey(ours: Ours, path: Path) -> dict[str, Any]:
     say(f"the peer's work: {', '.join(f'{name} {share:.3f}' for name, share in work.items())}")
     profile = load_profile("linux-x86-64")
     table = MeasuredTable(measure_table(profile, "fp32", ours.network), profile)
-    steps = ours.path(lambda keep: table.latency_ms(ours.costs, keep), GRID)
-    say(f"Secateur's path by a measured table has {len(steps)} points")
-    files += [ours.file(step.keep) for step in steps[1:]]
+    whole_ms = table.latency_ms(ours.costs, ours.groups.full())
+
+    def share(keep: Keep) -> float:
+        return table.latency_ms(ours.costs, keep) / whole_ms
+
+    full_ms, *theirs = (timing.p50_ms for timing in time_interleaved(files, "fp32", 1, _ROUNDS))
+    known_ms = dict(zip(names, theirs))
+    limits = [factor * known_ms[name] / full_ms for name in TIMED for factor in np.linspace(*NEAR)]
+    planned = [ours.ladder([limit], share, GRID)[0] for limit in limits]
+    planned = list({keep_key(keep): keep for keep in planned}.values())
+    say(f"Secateur planned {len(planned)} networks by a measured table")
+    files += [ours.file(keep) for keep in planned]
     times = [timing.p50_ms for timing in time_interleaved(files, "fp32", 1, _ROUNDS)]
     shares = [time / times[0] for time in times]
     found = {
         "full_ms": times[0],
         "peer": {name: {"work": work[name], "time": share} for name, share in zip(names, shares[1:])},
-        "path": [
-            {"keep": step.keep, "work": ours.share(step.keep), "time": share}
-            for step, share in zip(steps[1:], shares[1 + len(names) :])
+        "ours": [
+            {"keep": keep, "work": ours.share(keep), "time": share, "loss": ours.loss(keep)}
+            for keep, share in zip(planned, shares[1 + len(names) :])
         ],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
