@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from secateur.assembly import BuiltRung
+from secateur.gains import Gains
 from secateur.ir import Budget, Groups
+from secateur.search import Coverage
 from secateur.sparsifying import SparsityReport
 from secateur_agent.bundle.manifest import RungEntry
 
@@ -104,6 +106,8 @@ class CompileResult:
     Attributes:
         tuned_share: how far tuning was taken: less than 1 where all of it would have made the largest rung worse.
         tried: the networks that the search tried.
+        gains: key of a rung's keep-counts → what each step of repair gave it.
+        coverage: how much of the network can be cut.
         notes: what stages say about their work, such as a criterion about its scores.
     """
 
@@ -122,6 +126,8 @@ class CompileResult:
     regulariser: str = "none"
     sparsity: SparsityReport | None = None
     tried: list[Tried] = field(default_factory=list)
+    gains: dict[tuple[tuple[str, int], ...], Gains] = field(default_factory=dict)
+    coverage: Coverage | None = None
 
 
 @dataclass(frozen=True)

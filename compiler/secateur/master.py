@@ -222,6 +222,7 @@ def tune_master(
     settings: SandwichSettings,
     on_step: Callable[[int, float], None],
     teacher: Network | None = None,
+    on_reconstructed: Callable[[Master], None] | None = None,
 ) -> Master:
     """Tune the rungs of all ladders at once.
 
@@ -235,6 +236,7 @@ def tune_master(
         settings: how long and how hard.
         on_step: told the step and its loss.
         teacher: the original in the same order, if ``network`` has other weights already; else it is its own teacher.
+        on_reconstructed: given the master that tuning begins with, whose weights were solved in closed form.
     """
     untuned = untuned_master(network, groups, scores, task)
     calibration, statistics = untuned.calibration, untuned.goals[0][1]
@@ -244,12 +246,14 @@ def tune_master(
         return untuned
     subnetworks = [_rung(network, groups, keep, statistics, calibration) for keep in keeps]
     solved = reconstruct(network, subnetworks, calibration)
+    goals = [
+        (dict(keep), {**cut_statistics(groups, keep, statistics), **found}) for keep, found in zip(keeps, solved.statistics)
+    ]
+    reconstructed = Master(network.with_values(weights=solved.weights), groups, scores, goals, calibration)
+    if on_reconstructed is not None:
+        on_reconstructed(reconstructed)
     if settings.steps == 0:
-        goals = [
-            (dict(keep), {**cut_statistics(groups, keep, statistics), **found})
-            for keep, found in zip(keeps, solved.statistics)
-        ]
-        return Master(network.with_values(weights=solved.weights), groups, scores, goals, calibration)
+        return reconstructed
     for subnetwork, found in zip(subnetworks, solved.statistics):
         subnetwork.targets = {**subnetwork.targets, **found}
     between = []

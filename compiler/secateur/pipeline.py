@@ -1,35 +1,35 @@
-"""The order of the steps: `compile` makes bundles of a trained network, `recut` cuts one more rung later."""
+"""The order of the steps: from a trained network to bundles."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, build_rung, outputs_of, tensor_specs
-from secateur.bundle.keys import Keys, load_or_create_keys
+from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, outputs_of, tensor_specs
+from secateur.bundle.keys import Keys
 from secateur.bundle.pack import digest, pack
-from secateur.compilation import CompileResult, CompileSettings, ProfileResult, Progress, RecutRung
+from secateur.compilation import CompileResult, CompileSettings, ProfileResult, Progress
 from secateur.evaluation import measure_rung
+from secateur.gains import measure_gains
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
-from secateur.ir import InfeasibleError, Network, SecateurError
+from secateur.ir import Network, SecateurError
 from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master, untuned_master
 from secateur.planning import forget_trials, plan
-from secateur.programs import parent_for, parents_of, write_parents
+from secateur.programs import parents_of, write_parents
 from secateur.protection import protect_largest
 from secateur.pruning import cut, sort_groups
 from secateur.pruning.weights import check_pattern
 from secateur.scheduling import TRAINING, Material, check_preparation, prepare
-from secateur.search import Costs, Estimator, MeasuredTable, Roofline
-from secateur.search.choose import corrections, latency_model, plan_between
+from secateur.search import Costs, Estimator, MeasuredTable, coverage
 from secateur.search.path import Step
 from secateur.search.planner import plan_rung
 from secateur.sparsifying import Sparsity, SparsityReport, report_sparsity, sparsify_master
@@ -39,20 +39,14 @@ from secateur.verifying import verify_latency
 from secateur.workspace import (
     ProfileState,
     checked_name,
-    load_workspace,
-    locked,
-    read_file,
     save_workspace,
-    steps_of,
-    write_state,
 )
-from secateur_agent.bundle.manifest import Metric, Recut
-from secateur_agent.bundle.recipe import decode_recipe
-from secateur_agent.protocol.messages import Constraints, RungMeasurement
+from secateur_agent.bundle.manifest import Metric
+from secateur_agent.protocol.messages import RungMeasurement
 from secateur_profiles import Profile
 from secateur_profiles import load as load_profile
 
-__all__ = ["CompileResult", "CompileSettings", "RecutRung", "compile", "recut"]
+__all__ = ["CompileResult", "CompileSettings", "compile"]
 
 _DEFAULTS = CompileSettings()
 
@@ -91,11 +85,17 @@ def compile(
     """
     checked_name(name)
     _check_writable(out)
+    with _clean(out):
+        return _compile(model, task, profiles, out, name, keys, settings, progress)
+
+
+@contextmanager
+def _clean(out: Path) -> Iterator[None]:
+    """What cannot be is not worth going on with; what was interrupted is."""
     existed = out.exists()
     try:
-        return _compile(model, task, profiles, out, name, keys, settings, progress)
+        yield
     except SecateurError:
-        # What cannot be is not worth going on with; what was interrupted is.
         forget_trials(out)
         if not existed and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
@@ -158,7 +158,8 @@ def _compile(
     plans = planned.plans
     clock.lap("plan")
     tuning = SandwichSettings(steps=settings.steps, seed=settings.seed)
-    master = tune_master(
+    reconstructed: list[Master] = []
+    tuned = tune_master(
         network,
         groups,
         scores,
@@ -168,8 +169,10 @@ def _compile(
         tuning,
         lambda step, _: progress("tune", step, settings.steps),
         teacher,
+        reconstructed.append,
     )
-    master, tuned_share = protect_largest(untuned_master(teacher, groups, scores, loaded), master, judge.twin_metric)
+    untuned = untuned_master(teacher, groups, scores, loaded)
+    master, tuned_share = protect_largest(untuned, tuned, judge.twin_metric)
     clock.lap("tune")
     dense = master
     if sparsity is not None:
@@ -192,6 +195,9 @@ def _compile(
         notes += [f"{key}: {rung}: {why}" for rung, why in ladders[key].moved.items()]
         done += len(plans[key])
     clock.lap("build")
+    keeps = [rung.entry.keep for ladder in ladders.values() for rung in ladder.rungs]
+    gains = measure_gains(untuned, reconstructed[0], master, keeps, judge.twin_metric) if reconstructed else {}
+    clock.lap("gains")
     result = CompileResult(
         name=name,
         profiles=[],
@@ -204,6 +210,8 @@ def _compile(
         tuned_share=tuned_share,
         notes=[*notes, *dict.fromkeys(material.notes)],
         tried=planned.tried,
+        gains=gains,
+        coverage=coverage(teacher, groups),
         schedule=settings.schedule,
         regulariser=settings.regulariser,
         sparsity=None if sparsity is None else _sparsity_report(dense, master, sparsity, chosen, ladders),
@@ -320,68 +328,3 @@ def _pack(
         latency_source=target.source,
     )
     return ProfileResult(profile.name, folder, ladder.rungs, ladder.dropped, size), state
-
-
-def recut(
-    workspace: Path,
-    profile: str,
-    constraints: Constraints,
-    measurements: Sequence[RungMeasurement],
-    keys: Keys | None = None,
-    precision: str = "",
-) -> RecutRung:
-    """Cut one more rung from the base of an earlier compilation.
-
-    Args:
-        workspace: the folder that `compile` left.
-        profile: the device profile whose bundle the rung joins.
-        constraints: what it must meet on the device.
-        measurements: what the device measured of its rungs: the planned latencies are corrected by them.
-        keys: must hold the ``recut`` key; the default folder's if None.
-        precision: of the rung; the bundle's if empty.
-
-    Returns:
-        The rung. Its shared weights are slices of the same base, its recipe has no program of its own.
-
-    Raises:
-        InfeasibleError: if no width between the rungs meets the constraints.
-        SecateurError: if the workspace does not have this profile.
-    """
-    start = time.perf_counter()
-    from secateur.bundle.keys import default_folder
-
-    signer = keys or load_or_create_keys(default_folder())
-    with locked(workspace):
-        state, master, judge = load_workspace(workspace)
-        if profile not in state.profiles:
-            raise SecateurError(
-                f"workspace {workspace}: no bundle for profile {profile!r}; it has {', '.join(state.profiles)}"
-            )
-        mine = state.profiles[profile]
-        chosen = precision or next(iter(mine.bases))
-        if chosen not in mine.bases:
-            raise SecateurError(f"workspace {workspace}: no {chosen} base for {profile}; it has {', '.join(mine.bases)}")
-        model = Roofline(mine.device, chosen)
-        costs = Costs(master.network, master.groups)
-        latency = latency_model(mine.rungs, measurements)
-        path = steps_of(mine)
-        device = corrections(path, costs, model, mine.rungs, measurements)
-        # The online key may sign only what shares a program of the bundle.
-        sharing = [step for step in path if parent_for(mine.parents, master.groups, chosen, step.keep)]
-        if not sharing:
-            raise InfeasibleError(f"re-cut for {profile}: no width shares the program of a {chosen} rung; compile again")
-        found = plan_between(sharing, costs, model, latency, constraints, mine.rungs, device)
-        found = replace(found, latency_source=mine.latency_source)
-        program = parent_for(mine.parents, master.groups, chosen, found.keep)
-        assert program is not None, "the plan is one of those that share a program"
-        parent = decode_recipe(read_file(workspace, program.file))
-        rung = build_rung(master, judge, found, mine.next_number, chosen, mine.bases[chosen], parent)
-        if rung.gate.reason:
-            raise InfeasibleError(f"re-cut for {profile}: {rung.gate.reason}")
-        if not rung.inherits:
-            raise SecateurError(f"re-cut for {profile}: the rung's program is not that of the bundle; compile again")
-        envelope = signer.seal("recut", Recut(bundle=mine.bundle, rung=rung.entry))
-        mine.next_number += 1
-        mine.rungs[rung.entry.id] = rung.entry.latency_ms
-        write_state(workspace, state)
-    return RecutRung(rung.entry, rung.recipe_file, envelope, round(time.perf_counter() - start, 2))

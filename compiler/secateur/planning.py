@@ -85,7 +85,7 @@ def plan(
     options = widths(groups, losses, grid)
 
     def exchanged(rungs: Rungs, allowed: Allowed) -> Rungs:
-        return exchange(rungs, options, losses, common, allowed)
+        return exchange(rungs, options, losses, common, costs.params, allowed)
 
     def evolved(rungs: Rungs, allowed: Allowed) -> Rungs:
         before = trials.seconds

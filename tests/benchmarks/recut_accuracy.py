@@ -13,7 +13,8 @@ from secateur.bundle.reader import BundleFolder
 from secateur.evaluation import Session
 from secateur.ir import SecateurError
 from secateur.load import Task
-from secateur.pipeline import CompileSettings, compile, recut
+from secateur.pipeline import CompileSettings, compile
+from secateur.recutting import recut
 from secateur.samples.smartwatch import SmartwatchTask, train_smartwatch
 from secateur.search.choose import SAFETY
 from secateur_agent.bundle.base import read_base

@@ -22,9 +22,10 @@ from secateur.graph import find_groups
 from secateur.ir import Budget, InfeasibleError, SecateurError
 from secateur.load import ArrayTask, Task
 from secateur.master import untuned_master
-from secateur.pipeline import CompileResult, CompileSettings, compile, recut
+from secateur.pipeline import CompileResult, CompileSettings, compile
 from secateur.programs import parent_for
 from secateur.pruning import sort_groups
+from secateur.recutting import recut
 from secateur.report import summarise
 from secateur.search.choose import SAFETY
 from secateur.workspace import load_workspace, read_state

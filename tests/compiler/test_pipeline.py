@@ -21,7 +21,8 @@ from secateur.bundle.keys import Keys, KeysError, create_keys
 from secateur.evaluation import Session, check_rung
 from secateur.ir import Budget, InfeasibleError, SecateurError
 from secateur.load import ArrayTask, Task
-from secateur.pipeline import CompileResult, CompileSettings, RecutRung, compile, recut
+from secateur.pipeline import CompileResult, CompileSettings, compile
+from secateur.recutting import RecutRung, recut
 from secateur_agent.bundle.base import read_base
 from secateur_agent.bundle.golden import golden_error, golden_inputs
 from secateur_agent.bundle.manifest import open_recut

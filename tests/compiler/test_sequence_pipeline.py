@@ -15,7 +15,8 @@ from sequence_networks import IDS, STEPS, Bert, MaskedAttention, VisionTransform
 
 from secateur.ir import SecateurError
 from secateur.load import ArrayTask, Task
-from secateur.pipeline import CompileSettings, compile, recut
+from secateur.pipeline import CompileSettings, compile
+from secateur.recutting import recut
 from secateur.workspace import load_workspace
 from secateur_agent.bundle.golden import golden_error, golden_inputs
 from secateur_agent.bundle.reader import BundleFolder

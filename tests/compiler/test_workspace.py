@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from secateur.ir import SecateurError
-from secateur.pipeline import recut
+from secateur.recutting import recut
 from secateur.workspace import checked_name, load_workspace, locked, read_state
 from secateur_agent.protocol.messages import Constraints
 

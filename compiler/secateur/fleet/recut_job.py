@@ -40,15 +40,17 @@ class RecutFailed(ValueError):
 
 
 def cut(job: RecutJob) -> RecutResult:
-    """Cut a rung with `secateur.pipeline.recut`.
+    """Cut a rung with `secateur.recutting.recut`.
 
     Raises:
         RecutFailed: with one line, whatever went wrong.
     """
     try:
-        from secateur import pipeline
+        from secateur import recutting
 
-        rung = pipeline.recut(Path(job.workspace), job.profile, job.constraints, job.measurements, load_keys(Path(job.keys)))
+        rung = recutting.recut(
+            Path(job.workspace), job.profile, job.constraints, job.measurements, load_keys(Path(job.keys))
+        )
     except Exception as error:
         raise RecutFailed(" ".join(f"{error}".split())[:500] or type(error).__name__) from None
     return RecutResult(
@@ -59,7 +61,7 @@ def cut(job: RecutJob) -> RecutResult:
 def warm() -> None:
     """Import what `cut` needs, so that the first ask does not wait for it."""
     try:
-        from secateur import pipeline  # noqa: F401
+        import secateur.recutting  # noqa: F401
     except ImportError:
         return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jinja2
@@ -10,6 +11,7 @@ import jinja2
 from secateur.report.summary import ProfileReport, Report, TriedReport, notes
 
 WIDTH, HEIGHT, MARGIN = 460, 260, 44
+Scale = Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,7 @@ def _scatter(report: Report) -> Scatter | None:
     x_low, x_high = _axis([each.share for each in tried] + [1.0], True)
     y_low, y_high = _axis([math.log10(each.distance) for each in tried], False)
 
-    def at_x(share: float) -> float:
-        return MARGIN + (share - x_low) / (x_high - x_low) * (WIDTH - MARGIN - 12)
-
-    def at_y(logarithm: float) -> float:
-        return HEIGHT - MARGIN + 12 - (logarithm - y_low) / (y_high - y_low) * (HEIGHT - MARGIN - 8)
+    at_x, at_y = _scales((x_low, x_high), (y_low, y_high))
 
     def dot(each: TriedReport) -> Dot:
         label = f"{each.share:.0%} of the time, distance {each.distance:.3g}"
@@ -88,18 +86,25 @@ def _axis(values: list[float], from_zero: bool) -> tuple[float, float]:
     return (low if from_zero else low - room), high + room
 
 
+def _scales(x: tuple[float, float], y: tuple[float, float]) -> tuple[Scale, Scale]:
+    """Return what turns values between these bounds into pixels of a plot."""
+
+    def at_x(value: float) -> float:
+        return MARGIN + (value - x[0]) / (x[1] - x[0]) * (WIDTH - MARGIN - 12)
+
+    def at_y(value: float) -> float:
+        return HEIGHT - MARGIN + 12 - (value - y[0]) / (y[1] - y[0]) * (HEIGHT - MARGIN - 8)
+
+    return at_x, at_y
+
+
 def _plot(profile: ProfileReport, title: str, x_label: str, x: list[float]) -> Plot:
     y = [rung.metric_value for rung in profile.rungs]
     test = [rung.test_value for rung in profile.rungs]
     x_low, x_high = _axis(x, True)
     y_low, y_high = _axis(y + test, False)
 
-    def at_x(value: float) -> float:
-        return MARGIN + (value - x_low) / (x_high - x_low) * (WIDTH - MARGIN - 12)
-
-    def at_y(value: float) -> float:
-        return HEIGHT - MARGIN + 12 - (value - y_low) / (y_high - y_low) * (HEIGHT - MARGIN - 8)
-
+    at_x, at_y = _scales((x_low, x_high), (y_low, y_high))
     ids = [rung.id for rung in profile.rungs]
     return Plot(
         title=title,

@@ -7,6 +7,18 @@ from typing import Any
 
 import msgspec
 
+from secateur.ir.groups import keep_key
+
+
+class RepairReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The metric of a rung on validation, in float, after each step of repair: the cut alone, recalibrated, reconstructed in
+    closed form, and as tuned; without tuning the last two are the same."""
+
+    cut: float
+    recalibrated: float
+    reconstructed: float
+    tuned: float
+
 
 class RungReport(msgspec.Struct, frozen=True, kw_only=True):
     """One rung. ``metric_value`` is on validation, ``test_value`` on the test split, which is read once.
@@ -32,6 +44,7 @@ class RungReport(msgspec.Struct, frozen=True, kw_only=True):
     energy_mj: float
     snr_db: float | None
     ordinary_snr_db: float | None
+    repair: RepairReport | None = None
 
 
 class ProfileReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +89,15 @@ class BlockReport(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+class CoverageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the network can be cut: multiply-accumulates in all, and in layers of which some channels can go."""
+
+    macs: int
+    cuttable_macs: int
+    frozen: dict[str, str]
+    """The other layers → why."""
+
+
 class TriedReport(msgspec.Struct, frozen=True, kw_only=True):
     """One network that the search tried.
 
@@ -112,6 +134,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     regulariser: str = "none"
     sparsity: SparsityEntry | None = None
     tried: tuple[TriedReport, ...] = ()
+    coverage: CoverageReport | None = None
 
 
 def _finite(value: float) -> float | None:
@@ -142,6 +165,7 @@ def summarise(result: Any) -> Report:
                 energy_mj=rung.entry.energy_mj,
                 snr_db=_finite(rung.gate.snr_db),
                 ordinary_snr_db=_finite(rung.gate.ordinary_snr_db),
+                repair=_repair(result.gains.get(keep_key(rung.entry.keep))),
             )
             for rung in made.rungs
         )
@@ -180,8 +204,17 @@ def summarise(result: Any) -> Report:
             )
             for each in result.tried
         ),
+        coverage=None if result.coverage is None else _coverage(result.coverage),
         sparsity=None if result.sparsity is None else SparsityEntry(**vars(result.sparsity)),
     )
+
+
+def _repair(gains: Any) -> RepairReport | None:
+    return None if gains is None else RepairReport(**vars(gains))
+
+
+def _coverage(found: Any) -> CoverageReport:
+    return CoverageReport(macs=found.macs, cuttable_macs=found.cuttable_macs, frozen=dict(found.frozen))
 
 
 def _original_change(rungs: Any, original: float) -> float | None:

@@ -22,6 +22,7 @@ def exchange(
     options: Mapping[str, Sequence[int]],
     losses: Losses,
     cost: Callable[[Keep], float],
+    size: Callable[[Keep], float],
     allowed: Callable[[int, Keep], bool] = lambda number, keep: True,
 ) -> list[dict[str, int]]:
     """Return better rungs, each between the one before and the next planned one, none dearer than planned.
@@ -31,6 +32,7 @@ def exchange(
         options: group or block → counts that it may have.
         losses: group or block → loss of keeping k of its channels.
         cost: what a network of a rung may have no more of than the planned one: its latency.
+        size: parameters of a network; a group that does not change it lies in a block that is dropped, and is left alone.
         allowed: whether keep-counts may stand for a rung (by its number): whether they meet the budgets.
     """
     found = [dict(rungs[0])]
@@ -44,17 +46,23 @@ def exchange(
         inside = {
             key: [count for count in counts if below.get(key, 0) <= count <= above[key]] for key, counts in options.items()
         }
-        found.append(_climb(dict(planned), inside, losses, fits))
+        found.append(_climb(dict(planned), inside, losses, size, fits))
     return found
 
 
 def _climb(
-    keep: dict[str, int], options: Mapping[str, Sequence[int]], losses: Losses, fits: Callable[[Keep], bool]
+    keep: dict[str, int],
+    options: Mapping[str, Sequence[int]],
+    losses: Losses,
+    size: Callable[[Keep], float],
+    fits: Callable[[Keep], bool],
 ) -> dict[str, int]:
     """Take the best move until there is none."""
     while True:
         move, best = {}, -LEAST
         for up, counts in options.items():
+            if not counts or size({**keep, up: counts[0]}) == size({**keep, up: counts[-1]}):
+                continue
             for more in (count for count in counts if count > keep[up]):
                 gain = losses[up][more] - losses[up][keep[up]]
                 if gain >= best and gain > -LEAST:

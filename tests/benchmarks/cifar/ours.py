@@ -59,7 +59,8 @@ class Ours:
         """
         path = shrink_path(self.groups, self.losses, cost, grid)
         rungs = [next((step.keep for step in path if step.latency_ms <= limit), path[-1].keep) for limit in limits]
-        return exchange([self.groups.full(), *rungs], widths(self.groups, self.losses, grid), self.losses, cost)[1:]
+        options = widths(self.groups, self.losses, grid)
+        return exchange([self.groups.full(), *rungs], options, self.losses, cost, self.costs.params)[1:]
 
     def file(self, keep: Keep) -> bytes:
         """Return the model file of the cut network, untuned, for timing."""

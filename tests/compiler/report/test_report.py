@@ -77,3 +77,24 @@ def test_what_the_search_tried_is_drawn_with_its_front_and_its_rungs(result: Com
     assert all(0 < float(dot.get("cx", -1)) < width and 0 < float(dot.get("cy", -1)) < height for dot in dots.iter("circle"))
     bare = render(msgspec.structs.replace(report, tried=()))
     assert "What the search tried" not in bare
+
+
+def test_the_gain_of_each_repair_step_is_told_for_every_rung(result: CompileResult) -> None:
+    report = summarise(result)
+    page = render(report)
+    assert page.count("What each step of repair gave") == len(report.profiles)
+    for profile in report.profiles:
+        for rung in profile.rungs:
+            assert rung.repair is not None
+            steps = (rung.repair.cut, rung.repair.recalibrated, rung.repair.reconstructed, rung.repair.tuned)
+            assert all(0 <= value <= 1 for value in steps)
+            assert f"<td>{rung.repair.cut:.4f}</td>" in page
+    bare = render(summarise(replace(result, gains={})))
+    assert "What each step of repair gave" not in bare
+
+
+def test_coverage_is_told_with_what_is_not_cut(result: CompileResult) -> None:
+    report = summarise(result)
+    assert report.coverage is not None
+    assert 0 < report.coverage.cuttable_macs <= report.coverage.macs
+    assert f"of the {report.coverage.macs:,} multiply-accumulates" in render(report)

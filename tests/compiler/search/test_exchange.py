@@ -23,6 +23,10 @@ def summed(losses: dict[str, np.ndarray], keep: Keep) -> float:
     return float(sum(losses[name][count] for name, count in keep.items()))
 
 
+def size(keep: Keep) -> float:
+    return float(sum(keep.values()))
+
+
 def cliff(keep: Keep) -> float:
     """``a`` and ``b`` only save time together, as where a kernel's block holds both; ``c`` always does."""
     return max(keep["a"], keep["b"]) + keep["c"]
@@ -30,13 +34,13 @@ def cliff(keep: Keep) -> float:
 
 def test_what_saves_time_only_together_is_spent_again_where_it_saves_nothing() -> None:
     losses = linear((3, 1, 9))
-    found = exchange([FULL, {"a": 4, "b": 2, "c": 8}], OPTIONS, losses, cliff)
+    found = exchange([FULL, {"a": 4, "b": 2, "c": 8}], OPTIONS, losses, cliff, size)
     assert found == [FULL, {"a": 4, "b": 4, "c": 8}]
 
 
 def test_one_group_pays_for_another() -> None:
     losses = linear((9, 1, 1))
-    found = exchange([FULL, {"a": 4, "b": 8, "c": 8}], OPTIONS, losses, lambda keep: sum(keep.values()))
+    found = exchange([FULL, {"a": 4, "b": 8, "c": 8}], OPTIONS, losses, size, size)
     assert found[1]["a"] == 8
     assert sum(found[1].values()) <= 20
 
@@ -48,10 +52,17 @@ def test_what_is_not_allowed_is_not_taken() -> None:
         [FULL, planned],
         OPTIONS,
         losses,
-        lambda keep: sum(keep.values()),
+        size,
+        size,
         lambda number, keep: keep["a"] <= 4 and number == 1,
     )
     assert found == [FULL, planned]
+
+
+def test_a_group_of_a_dropped_block_is_left_alone() -> None:
+    losses = linear((1, 9, 1))
+    planned = {"a": 4, "b": 2, "c": 4}
+    assert exchange([FULL, planned], OPTIONS, losses, cliff, lambda keep: keep["a"] + keep["c"])[1]["b"] == 2
 
 
 counts = st.sampled_from([2, 4, 6, 8])
@@ -70,7 +81,7 @@ def test_rungs_stay_a_ladder_and_never_get_worse_or_dearer(
     def cost(keep: Keep) -> float:
         return sum(price * keep[name] ** 2 for name, price in zip(OPTIONS, prices))
 
-    found = exchange(rungs, OPTIONS, losses, cost)
+    found = exchange(rungs, OPTIONS, losses, cost, size)
     for old, new in zip(rungs, found):
         assert cost(new) <= cost(old) * (1 + 1e-6)
         assert summed(losses, new) <= summed(losses, old) + 1e-6
@@ -82,7 +93,7 @@ def test_a_single_rung_is_as_good_as_any_network_one_exchange_away() -> None:
     losses, rng = linear((5, 2, 3)), np.random.default_rng(0)
     for _ in range(20):
         start = {name: int(rng.choice(OPTIONS[name])) for name in OPTIONS}
-        found = exchange([FULL, start], OPTIONS, losses, cliff)[1]
+        found = exchange([FULL, start], OPTIONS, losses, cliff, size)[1]
         for values in product(*OPTIONS.values()):
             other = dict(zip(OPTIONS, values))
             raised = [name for name in OPTIONS if other[name] > found[name]]

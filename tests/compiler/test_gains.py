@@ -1,0 +1,35 @@
+"""What each step of repair gave is measured on networks that are really in that state."""
+
+from __future__ import annotations
+
+import compiled
+import pytest
+
+from secateur.gains import Gains, measure_gains
+from secateur.ir.groups import keep_key
+from secateur.workspace import load_workspace
+
+
+def test_the_largest_rung_loses_nothing_by_the_cut_and_the_smallest_is_repaired_step_by_step() -> None:
+    result = compiled.result()
+    rungs = next(made for made in result.profiles if made.profile == compiled.GATEWAY).rungs
+    largest, *_, smallest = (result.gains[keep_key(rung.entry.keep)] for rung in rungs)
+    original = result.original_value["validation"]
+    assert largest.cut == pytest.approx(original, abs=1e-6)
+    assert smallest.cut < original
+    assert smallest.reconstructed > smallest.cut
+    # The file of an fp32 rung computes what its twin does.
+    assert smallest.tuned == pytest.approx(rungs[-1].entry.metric_value, abs=1e-3)
+
+
+def test_a_network_is_measured_once_in_each_state() -> None:
+    _, master, judge = load_workspace(compiled.folder() / "out" / "workspace")
+    full, asked = master.groups.full(), []
+
+    def metric(network: object) -> float:
+        asked.append(network)
+        return len(asked) / 10
+
+    found = measure_gains(master, master, master, [full, dict(full)], metric)
+    assert found == {keep_key(full): Gains(0.1, 0.2, 0.3, 0.4)}
+    assert judge is not None
