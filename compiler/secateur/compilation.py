@@ -32,8 +32,8 @@ class CompileSettings:
         precisions: empty takes each profile's first that can be built.
         latency_tables: to plan from instead of the roofline, each for one of the profiles.
         find_tables: whether to look for tables in the user's data folder, too.
-        verify_latency: whether to time the rungs here and drop those that are no faster than a larger one; None does it for
-            the profile of this machine alone.
+        verify_latency: whether to measure the rungs here: those that miss a budget are replaced, those that are no faster
+            than a larger one dropped; None does it for the profile of this machine alone.
         search_seconds: how long whole networks are tried to refine the planned rungs; 0 takes them as planned.
         drop_blocks: rungs may do without residual branches, besides having fewer channels.
         block_criterion: what ranks blocks.

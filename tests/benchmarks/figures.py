@@ -116,6 +116,17 @@ _ALL = (
         "≥", 10, "points", "cifar.untuned",
     ),
     Figure(
+        "lite0-seconds",
+        "Seconds to compile EfficientNet-Lite0 (ImageNet weights, 224×224) without tuning into a bundle of five int8 rungs, "
+        "one thread.",
+        "≤", 300, "s", "efficientnet",
+    ),
+    Figure(
+        "lite0-memory",
+        "Peak resident memory (MB of 2^20 bytes) of the process that compiles it.",
+        "≤", 4096, "MB", "efficientnet",
+    ),
+    Figure(
         "vs-torch-pruning",
         "Test accuracy of a network that Secateur cut, distilled by itself from the original's weights, minus that of one "
         "that Torch-Pruning cut, with the same distillation: 300 steps of 128 images. At shares of work "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from secateur_agent.bundle.manifest import BundleError
 from secateur_agent.bundle.recipe import VECTOR_ITEM_BYTES, Length, Literal, Product, Recipe, Slice, Varint, Vector
 
-_MAX_RANGES = 64
+_MAX_RANGES = 1024
 
 Base = Mapping[str, NDArray[np.generic]]
 

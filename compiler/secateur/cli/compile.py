@@ -96,7 +96,8 @@ def compile_(
         bool | None,
         typer.Option(
             "--verify-latency/--no-verify-latency",
-            help="Time the rungs here; drop those no faster than a larger one. Default: for linux-x86-64 alone.",
+            help="Measure the rungs here: budgets bind what is measured, and those no faster than a larger one are "
+            "dropped. Default: for linux-x86-64 alone.",
             show_default=False,
         ),
     ] = None,

@@ -194,6 +194,8 @@ class _Layers:
         if residual is not None:
             wanted = self._reference[residual[0]].index_select(axis, kept) - residual[1]
         others = [other for other in range(x.ndim) if other != axis]
+        if wanted.shape != x.shape:
+            return self._as_it_was(walker, node, x)
         mean, goal = x.mean(others, keepdim=True), wanted.mean(others, keepdim=True)
         variance = ((x - mean) ** 2).mean(others, keepdim=True)
         covariance = ((x - mean) * (wanted - goal)).mean(others, keepdim=True)
@@ -204,6 +206,17 @@ class _Layers:
         deviation = (sign * gain * variance.sqrt()).flatten().double().numpy()
         walker.statistics[table] = Statistics(goal.flatten().double().numpy(), deviation)
         return (x - mean) * sign * gain + goal
+
+    @staticmethod
+    def _as_it_was(walker: _Walker, node: Node, x: Tensor) -> Tensor:
+        """Scale and shift along one axis where another is cut: nothing to compare with, so they stay the full network's."""
+        table, axis = walker.subnetwork.network.tables[node.attrs["table"]], node.attrs["axis"]
+        scale, shift = (channel_view(torch.from_numpy(v), axis, x.ndim) for v in (table.scale, table.shift))
+        y = x * scale + shift
+        others = [other for other in range(x.ndim) if other != axis]
+        mean, deviation = y.mean(others), x.std(others, correction=0) * torch.from_numpy(table.scale)
+        walker.statistics[node.attrs["table"]] = Statistics(mean.double().numpy(), deviation.double().numpy())
+        return y
 
 
 def _alike(kept: Sequence[NDArray[np.int64]], outputs: int) -> dict[tuple[int, ...], list[int]]:

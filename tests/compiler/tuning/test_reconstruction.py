@@ -6,8 +6,10 @@ import digits
 import numpy as np
 import pytest
 import torch
-from networks import MAKERS, TOPOLOGIES, network_of, samples
+import torch.nn.functional as F
+from networks import MAKERS, TOPOLOGIES, network_of, normal_form, samples
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
@@ -88,3 +90,28 @@ def test_depthwise_weights_are_left_to_scale_and_shift() -> None:
     for name in depthwise:
         np.testing.assert_array_equal(solved.weights[name], network.weights[name])
     assert any(np.abs(solved.weights[name] - network.weights[name]).max() > 1e-3 for name in dense)
+
+
+class PerPosition(nn.Module):
+    """Scales positions, not channels, between two convolutions whose channels are cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv1d(3, 16, 3, 1, 1), nn.Conv1d(16, 4, 3, 1, 1)
+        self.weights = nn.Parameter(torch.linspace(0.5, 1.5, 12).reshape(1, 1, 12))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(F.relu(F.relu(self.first(x)) * self.weights))
+
+
+def test_a_scale_along_another_axis_than_the_channels_that_are_cut_stays() -> None:
+    network, groups = sorted_network(normal_form(PerPosition(), (3, 12)))
+    affine = next(node for node in network.nodes if node.op == "Affine" and node.attrs["axis"] == 2)
+    x = samples((3, 12), 64)
+    (found,) = solve(network, groups, (0.5,), x).statistics
+    scale = network.tables[affine.attrs["table"]].scale
+    ratio = found[affine.attrs["table"]].deviation / scale
+    assert (ratio > 0).all()
+    before = outputs(network, x)
+    after = outputs(solved_master(network, groups, (1.0, 0.5), x).rung_network(keep_of(groups, 0.5)), x)
+    assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.8
