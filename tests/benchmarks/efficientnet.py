@@ -60,7 +60,7 @@ def measure(work: Path) -> list[Measured]:
     if len(found["rungs"]) != RUNGS:
         raise RuntimeError(f"EfficientNet-Lite0: {len(found['rungs'])} rungs were shipped instead of {RUNGS}")
     rungs = ", ".join(f"{share:.0%} of the work {value:.0%}" for share, value in found["rungs"])
-    case = f"{TITLE}; agreement with the original on {COUNTS["validation"]} enlarged images of CIFAR-10: {rungs}"
+    case = f"{TITLE}; agreement with the original on {COUNTS['validation']} enlarged images of CIFAR-10: {rungs}"
     say(case)
     say(f"seconds by stage: {found['stages']}")
     return [

@@ -37,7 +37,7 @@ class SandwichSettings:
 
     steps: int = 300
     widths: int = 3
-    between: int = 2
+    between: int = 3
     batch: int = 128
     learning_rate: float = 0.02
     momentum: float = 0.9
