@@ -7,7 +7,7 @@ import torch
 from secateur.ir import Groups, Network, Samples, arrays_of, take
 from secateur.ir.groups import Keep
 from secateur.pruning import cut
-from secateur.tuning import Statistics, measure_statistics, recalibrate
+from secateur.tuning import Statistics, measure_statistics, recalibrated_outputs
 from secateur.twin import feeds, fixed_values, run
 from secateur.twin.distance import output_distance
 
@@ -40,8 +40,7 @@ class Probe:
             for name, s in self._statistics.items()
             if name in small.tables
         }
-        small = small.with_values(tables=recalibrate(small, goals, self._inputs))
-        got = self._outputs(small)
+        got = recalibrated_outputs(small, goals, feeds(small, self._inputs))
         pairs = [(got[name], value) for name, value in self._expected.items() if value.is_floating_point()]
         return sum(float(output_distance(found, expected)) for found, expected in pairs)
 

@@ -111,8 +111,9 @@ def test_a_rung_that_loses_too_much_is_replaced_by_a_larger_one(tmp_path: object
     free = compile_digits(tmp_path / "free", Budget())
     values = [rung.entry.metric_value for rung in free.profiles[0].rungs]
     drops = [100 * (free.original_value["validation"] - value) for value in values]
-    assert drops[-1] > 1, "the smallest must lose something, or this test would show nothing"
-    bound = drops[-1] / 2
+    assert drops[-1] > max(1.0, *drops[:-1]), "the smallest must lose most, or this test would show nothing"
+    # The largest loss but one is met by that rung itself, so somewhere between the last two this is, too.
+    bound = 0.9 * drops[-1] + 0.1 * max(drops[:-1])
     tight = compile_digits(tmp_path / "tight", Budget(accuracy_drop=bound))
     (made,) = tight.profiles
     for rung in made.rungs[1:]:

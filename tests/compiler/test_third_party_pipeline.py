@@ -22,6 +22,7 @@ from secateur_agent.bundle.reader import BundleFolder
 from secateur_agent.protocol.messages import Constraints
 
 RNG = np.random.default_rng(5)
+COUNT = 20
 Samples = dict[str, NDArray[Any]]
 
 
@@ -29,27 +30,16 @@ def magika() -> tuple[onnx.ModelProto, Samples]:
     """Integers: bytes of made-up files, 256 for none."""
     model = with_fixed_inputs(installed_file("magika", "models/standard_v3_3/model.onnx"), {})
     size = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    alphabets = RNG.integers(8, 256, (48, 1))
-    return model, {"bytes": (RNG.integers(0, 256, (48, size)) % alphabets).astype(np.int32)}
-
-
-def text_direction() -> tuple[onnx.ModelProto, Samples]:
-    """Pictures of 48 × 48."""
-    path = installed_file("rapidocr_onnxruntime", "models/ch_ppocr_mobile_v2.0_cls_infer.onnx")
-    return with_fixed_inputs(path, {"x": ("batch", 3, 48, 48)}), {"x": pictures(48)}
+    alphabets = RNG.integers(8, 256, (COUNT, 1))
+    return model, {"bytes": (RNG.integers(0, 256, (COUNT, size)) % alphabets).astype(np.int32)}
 
 
 def speech() -> tuple[onnx.ModelProto, Samples]:
     """One step of sound with two states, one sample at a time."""
     model = with_fixed_inputs(installed_file("silero_vad", "data/silero_vad_16k_sequence.onnx"), {"input": (1, 576)})
-    states = {name: (0.3 * RNG.standard_normal((48, 1, 128))).astype(np.float32) for name in ("h", "c")}
-    loudness = np.exp(RNG.uniform(-4, 0, (48, 1)))
-    return model, {"input": (loudness * RNG.standard_normal((48, 576))).astype(np.float32), **states}
-
-
-def pictures(side: int) -> NDArray[np.float32]:
-    coarse = RNG.standard_normal((48, 3, 4, 4)).repeat(side // 4, 2).repeat(side // 4, 3)
-    return (0.5 * coarse + 0.1 * RNG.standard_normal((48, 3, side, side))).astype(np.float32)
+    states = {name: (0.3 * RNG.standard_normal((COUNT, 1, 128))).astype(np.float32) for name in ("h", "c")}
+    loudness = np.exp(RNG.uniform(-4, 0, (COUNT, 1)))
+    return model, {"input": (loudness * RNG.standard_normal((COUNT, 576))).astype(np.float32), **states}
 
 
 class Unlabelled:
@@ -63,14 +53,13 @@ class Unlabelled:
         return [(self._samples, None)]
 
 
-@pytest.mark.parametrize("make", [magika, text_direction, speech])
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize(("make", "precision"), [(magika, "int8"), (speech, "fp32"), (speech, "int8")])
 def test_a_published_file_compiles_and_is_cut_again(
     tmp_path: Path, make: Callable[[], tuple[onnx.ModelProto, Samples]], precision: str
 ) -> None:
     model, samples = make()
     onnx.save(model, tmp_path / "net.onnx")
-    settings = CompileSettings(rungs=3, steps=0, precisions=(precision,))
+    settings = CompileSettings(rungs=2, steps=0, precisions=(precision,))
     task, boards = Task(Unlabelled(samples), "published"), [str(compiled.board_file())]
     made = compile(str(tmp_path / "net.onnx"), task, boards, tmp_path / "out", "published", compiled.keys(), settings)
     (profile,) = made.profiles
@@ -84,7 +73,7 @@ def test_a_published_file_compiles_and_is_cut_again(
         assert (
             golden_error(golden, Session(rung.data).run(feeds[0] if len(feeds) == 1 else tuple(feeds))) <= golden.tolerance
         )
-    largest, *_, smallest = profile.rungs
+    largest, smallest = profile.rungs
     assert largest.entry.metric_value == 1.0 or precision == "int8"
     assert smallest.entry.macs < 0.8 * largest.entry.macs
     limit = Constraints(latency_ms=(largest.entry.latency_ms * smallest.entry.latency_ms) ** 0.5)

@@ -2,7 +2,7 @@
 
 from secateur.tuning.block_repair import repair
 from secateur.tuning.phase import Data, Masking, fold_scales, train_phase
-from secateur.tuning.recalibration import Statistics, measure_statistics, recalibrate
+from secateur.tuning.recalibration import Statistics, measure_statistics, recalibrate, recalibrated_outputs
 from secateur.tuning.reconstruction import Reconstruction, reconstruct
 from secateur.tuning.regularisers import REGULARISERS, check_regulariser
 from secateur.tuning.sandwich import Between, Mixture, SandwichSettings, distil, fold_statistics
@@ -24,6 +24,7 @@ __all__ = [
     "fold_statistics",
     "measure_statistics",
     "recalibrate",
+    "recalibrated_outputs",
     "reconstruct",
     "repair",
     "train_phase",

@@ -6,6 +6,7 @@ For a convolution with batch norm this is batch-norm recalibration (Li et al., E
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateur.ir import Network, Node, Samples, Table
-from secateur.twin import Values, batches, fixed_values, run
+from secateur.twin import batches, fixed_values, run
 from secateur.twin.execute import channel_view
 
 BATCH = 256
@@ -42,13 +43,14 @@ class _Moments:
 
     def add(self, table: str, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
         """Add a batch; return its own mean and deviation."""
-        flat = x.transpose(0, axis).reshape(x.shape[axis], -1).double()
-        mean, square = flat.mean(1), (flat**2).mean(1)
-        sums = self._sums.setdefault(table, [torch.zeros_like(mean), torch.zeros_like(square)])
-        sums[0] += mean * flat.shape[1]
-        sums[1] += square * flat.shape[1]
-        self._count[table] = self._count.get(table, 0) + flat.shape[1]
-        return mean, (square - mean**2).clamp_min(0).sqrt()
+        others = [other for other in range(x.ndim) if other != axis]
+        variance, mean = (value.double() for value in torch.var_mean(x, others, correction=0))
+        count = x.numel() // x.shape[axis]
+        sums = self._sums.setdefault(table, [torch.zeros_like(mean), torch.zeros_like(mean)])
+        sums[0] += mean * count
+        sums[1] += (variance + mean**2) * count
+        self._count[table] = self._count.get(table, 0) + count
+        return mean, variance.sqrt()
 
     def statistics(self) -> dict[str, Statistics]:
         found = {}
@@ -85,23 +87,33 @@ def measure_statistics(network: Network, inputs: Samples) -> dict[str, Statistic
 
 
 class _Recalibrating:
-    """Values of a cut network that normalise each batch to the target statistics and remember what they normalised."""
+    """Values of a cut network that normalise each batch to the target statistics and remember what they normalised.
 
-    def __init__(self, weights: Values, targets: Mapping[str, Statistics], tables: Mapping[str, Table]) -> None:
-        self._weights = weights
-        self._targets = targets
-        self._tables = tables
-        self.moments = _Moments()
+    Tables that are named in ``skip`` stay as they are.
+    """
+
+    def __init__(self, network: Network, targets: Mapping[str, Statistics], skip: AbstractSet[str]) -> None:
+        self._fixed = fixed_values(network)
+        self._targets, self._skip = targets, skip
+        self._tables = network.tables
+        self._moments = _Moments()
 
     def weight(self, name: str) -> Tensor:
-        return self._weights.weight(name)
+        return self._fixed.weight(name)
 
     def affine(self, node: Node, x: Tensor) -> Tensor:
         table, axis = node.attrs["table"], node.attrs["axis"]
-        mean, deviation = self.moments.add(table, x, axis)
+        if table in self._skip:
+            return self._fixed.affine(node, x)
+        mean, deviation = self._moments.add(table, x, axis)
         found = fold(Statistics(mean.numpy(), deviation.numpy()), self._targets[table], self._tables[table])
         scale, shift = torch.from_numpy(found.scale), torch.from_numpy(found.shift)
         return x * channel_view(scale, axis, x.ndim) + channel_view(shift, axis, x.ndim)
+
+    def tables(self) -> dict[str, Table]:
+        """Return the tables that give the target statistics to what was seen."""
+        seen = self._moments.statistics()
+        return {table: fold(found, self._targets[table], self._tables[table]) for table, found in seen.items()}
 
 
 def fold(before: Statistics, target: Statistics, fallback: Table) -> Table:
@@ -126,23 +138,31 @@ def recalibrate(
     Returns:
         Table → new private values.
     """
+    values = _values(network, targets, keep_output)
+    with torch.no_grad():
+        for batch in batches(network, inputs, BATCH):
+            run(network, batch, values)
+    return {**network.tables, **values.tables()}
+
+
+def recalibrated_outputs(
+    network: Network, targets: Mapping[str, Statistics], batch: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return what a cut network gives for one batch after recalibration on that very batch, in a single pass.
+
+    Args:
+        network: the cut network.
+        targets: as for `recalibrate`.
+        batch: input → (samples, …).
+    """
+    with torch.no_grad():
+        return run(network, batch, _values(network, targets, True))
+
+
+def _values(network: Network, targets: Mapping[str, Statistics], keep_output: bool) -> _Recalibrating:
     skip = {
         node.attrs["table"]
         for node in network.nodes
         if keep_output and node.output in network.outputs and node.op == "Affine"
     }
-    weights = fixed_values(network)
-    values = _Recalibrating(weights, targets, network.tables)
-
-    class _Both:
-        def weight(self, key: str) -> Tensor:
-            return values.weight(key)
-
-        def affine(self, node: Node, x: Tensor) -> Tensor:
-            return (weights if node.attrs["table"] in skip else values).affine(node, x)
-
-    with torch.no_grad():
-        for batch in batches(network, inputs, BATCH):
-            run(network, batch, _Both())
-    found = {table: fold(s, targets[table], network.tables[table]) for table, s in values.moments.statistics().items()}
-    return {**network.tables, **found}
+    return _Recalibrating(network, targets, skip)
