@@ -11,7 +11,7 @@ _HEAD = """# What Secateur reaches
 
 Written by `make bench` from [benchmarks.json](benchmarks.json); do not edit it by hand.
 
-- All figures again: `make bench` (at most ten minutes on two idle cores).
+- All figures again: `make bench` (about half an hour on two idle cores).
 - Some of them: `python -m tests.benchmarks bundle-ratio switch-p99`. The others keep their rows and dates.
 - Those that take hours: `make bench-full`. It leaves raw rows in `docs/benchmarks-raw` and goes on after the last.
 
