@@ -80,8 +80,9 @@ class Master:
 
         A network that was tuned has its own statistics; one in between has a mixture of its tuned neighbours'.
         """
+        keep = {**self.groups.full(), **keep}  # which neighbours are near is told by all counts
         small = cut(self.network, self.groups, keep)
-        if dict(keep) == self.goals[0][0] and not self.tuned:
+        if keep == self.goals[0][0] and not self.tuned:
             return small
         if self.groups.dropped(keep) and not self.tuned:
             return repaired(self.network, self.groups, keep, self.goals[0][1], single(self.calibration, "--drop-blocks"))

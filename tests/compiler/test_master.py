@@ -137,3 +137,8 @@ def test_tuning_with_blocks_gone_trains_every_weight_and_gives_each_rung_its_own
         small = master.rung_network(keep)
         assert np.isfinite(rungs.twin_outputs(small, x)).all()
         assert set(small.tables) == set(cut(network, groups, keep).tables)
+        # As manifests have it: a block that is not named is kept, and the rung is the same.
+        unnamed = {key: count for key, count in keep.items() if not (key.startswith("b") and count)}
+        for name, table in master.rung_network(unnamed).tables.items():
+            np.testing.assert_array_equal(table.scale, small.tables[name].scale)
+            np.testing.assert_array_equal(table.shift, small.tables[name].shift)
