@@ -7,6 +7,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -76,10 +78,23 @@ def test_a_busy_port_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str
     assert "in use by another process" in line
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@contextmanager
+def unwritable(path: Path) -> Iterator[None]:
+    """A folder that nobody may write to: root may in spite of its mode, but not to what is mounted for reading alone."""
+    path.mkdir(mode=0o500)
+    if os.geteuid():
+        yield
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,size=64k", "none", str(path)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+
 def test_a_state_folder_that_cannot_be_written_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "state").mkdir(mode=0o500)
-    assert "cannot write" in refused(capsys, "run", "--config", config(folder))
+    with unwritable(folder / "state"):
+        assert "cannot write" in refused(capsys, "run", "--config", config(folder))
 
 
 def test_a_bundle_that_is_none_or_not_signed_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

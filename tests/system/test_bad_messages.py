@@ -47,8 +47,9 @@ def test_malformed_messages_on_every_topic_are_one_line_each_and_the_agent_lives
 ) -> None:
     agent = installed(broker.url)
     agent.start()
-    host.wait(lambda h: h.births)
-    boot = host.reported.boot  # type: ignore[union-attr]
+    first = host.wait(lambda h: h.births and h.reported)
+    assert first
+    boot = first.boot
     some = hashlib.sha256(b"some blob").hexdigest()
     kinds = [
         "shadow",
