@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from secateur_agent.commands import CommandError, CommandLog, Seen
-from secateur_agent.helpers import HelperEnded
+from secateur_agent.helper_processes import HelperEnded
 from secateur_agent.install.installer import Installer
 from secateur_agent.install.trial import Trial
 from secateur_agent.install.workplace import Workplace

@@ -24,7 +24,7 @@ from secateur_agent.governing import (
     governor_sample,
     may_be_throttled,
 )
-from secateur_agent.helpers import HelperEnded, HelperRunner
+from secateur_agent.helper_processes import HelperEnded, HelperRunner
 from secateur_agent.host_messages import HostMessages
 from secateur_agent.inference.control import Loaded, LoadFailed, StatsReply, WorkerExited
 from secateur_agent.inference.listen import endpoint

@@ -15,7 +15,7 @@ import pytest
 from tests.bundle_factory import make_bundle
 
 from secateur.bundle.keys import Keys, create_keys
-from secateur_agent.helpers import HelperEnded
+from secateur_agent.helper_processes import HelperEnded
 from secateur_agent.inference.listen import listening_socket
 from secateur_agent.install.by_hand import install_by_hand
 from secateur_agent.offline import NoBroker

@@ -11,7 +11,7 @@ from typing import Any
 
 from secateur_agent.bundle.manifest import BundleError, open_manifest
 from secateur_agent.downloads import Downloads
-from secateur_agent.helpers import HelperEnded, HelperRunner
+from secateur_agent.helper_processes import HelperEnded, HelperRunner
 from secateur_agent.install.installer import Installer
 from secateur_agent.install.workplace import Workplace
 from secateur_agent.measurements import Measurements

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from secateur_agent.bundle.manifest import BundleError, Manifest
-from secateur_agent.helpers import HelperEnded, Job
+from secateur_agent.helper_processes import HelperEnded, Job
 from secateur_agent.install.acceptance import accept_manifest, missing_bytes, space_problem
 from secateur_agent.install.machine import (
     ACTIONS,

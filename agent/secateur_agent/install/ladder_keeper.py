@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secateur_agent.bundle.manifest import BundleError
-from secateur_agent.helpers import HelperEnded
+from secateur_agent.helper_processes import HelperEnded
 from secateur_agent.install.installer import Installer
 from secateur_agent.install.materialising import materialise_error, materialise_job
 from secateur_agent.install.recuts import Recuts

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from secateur_agent.helpers import HelperEnded, Job
+from secateur_agent.helper_processes import HelperEnded, Job
 from secateur_agent.protocol.messages import RecutRef
 
 _MODULE = "secateur_agent.bundle.materialise_rungs"

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from secateur_agent.bundle.manifest import BundleError, Recut, RungEntry, open_recut
-from secateur_agent.helpers import HelperEnded, Job
+from secateur_agent.helper_processes import HelperEnded, Job
 from secateur_agent.install.machine import Failure
 from secateur_agent.install.materialising import materialise_error, materialise_job
 from secateur_agent.install.trial import Trial

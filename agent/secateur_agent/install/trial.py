@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from secateur_agent.bundle.manifest import RungEntry
-from secateur_agent.helpers import HelperEnded, Job
+from secateur_agent.helper_processes import HelperEnded, Job
 from secateur_agent.installed_ladder import InstalledLadder
 from secateur_agent.profiling.measure import ProfileRequest, ProfileResult
 from secateur_agent.protocol.messages import RungMeasurement

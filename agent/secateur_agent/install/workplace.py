@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from secateur_agent.downloads import Downloads
-from secateur_agent.helpers import HelperRunner
+from secateur_agent.helper_processes import HelperRunner
 from secateur_agent.measurements import Measurements
 from secateur_agent.store import Store
 from secateur_agent.trust import TrustRoot

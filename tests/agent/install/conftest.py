@@ -15,7 +15,7 @@ from tests.bundle_factory import ToyRecut, make_bundle
 from secateur.bundle.keys import Keys, create_keys
 from secateur_agent.bundle.manifest import open_manifest
 from secateur_agent.downloads import Downloads
-from secateur_agent.helpers import HelperEnded, HelperRunner
+from secateur_agent.helper_processes import HelperEnded, HelperRunner
 from secateur_agent.install.by_hand import blob_ref
 from secateur_agent.install.installer import OWNER, Installer
 from secateur_agent.install.ladder_keeper import LadderKeeper

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur_agent.helpers import HelperEnded, HelperRunner, Job
+from secateur_agent.helper_processes import HelperEnded, HelperRunner, Job
 
 
 def job(module: str, request: bytes = b"", owner: str = "o", time_limit_s: float = 30.0) -> Job:
