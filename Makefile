@@ -44,4 +44,4 @@ bench-full: setup ## The comparisons that take hours (two cores); interrupted, i
 	$(ONE_THREAD) $(BIN)/python -m tests.benchmarks --full
 
 clean: ## Remove what was built, but not .venv
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build agent/build compiler/build device_profiles/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -226,6 +226,7 @@ def build_ladder(
         InfeasibleError: if no rung below the original may be shipped.
     """
     base = encode_base(master.base(target.precision))
+    base_sha256 = digest(base)
     # Rungs with the same blocks share a program: the first of them carries it.
     parents: dict[tuple[str, ...], Recipe] = {}
     found = Ladder([], {}, base)
@@ -236,7 +237,7 @@ def build_ladder(
 
         def build(plan: Plan, number: int = number) -> BuiltRung:
             parent = parents.get(master.groups.dropped(plan.keep))
-            return build_rung(master, judge, plan, number, target.precision, digest(base), parent)
+            return build_rung(master, judge, plan, number, target.precision, base_sha256, parent)
 
         def check(rung: BuiltRung, bound: bool = number > 0) -> Shortfall | None:
             if rung.gate.reason:
@@ -258,9 +259,9 @@ def build_ladder(
             parents.setdefault(master.groups.dropped(fitted.plan.keep), rung.recipe)
             above = fitted.plan
             if fitted.moved:
-                found.moved[rung.entry.id] = f"{fitted.moved}; moved from {plan.latency_ms:.3g} to {above.latency_ms:.3g} ms"
-        # Where one had to be moved up, or could not be, to be accurate enough, nothing smaller is.
-        accurate = accurate and not fitted.towards_larger and not (fitted.missed and fitted.missed.larger)
+                moved = f"moved from {plan.latency_ms:.3g} to {above.latency_ms:.3g} ms"
+                found.moved[rung.entry.id] = f"{fitted.moved.reason}; {moved}"
+        accurate = accurate and not fitted.smaller_are_worse
     if not found.rungs or (len(plans) > 1 and len(found.rungs) < 2):
         nearest = "; ".join(f"{rung}: {reason}" for rung, reason in found.dropped.items())
         raise InfeasibleError(f"infeasible for {target.profile.name}: no smaller rung may be shipped ({nearest})")

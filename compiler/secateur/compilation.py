@@ -9,6 +9,7 @@ from pathlib import Path
 from secateur.assembly import BuiltRung
 from secateur.gains import Gains
 from secateur.ir import Budget, Groups
+from secateur.ir.groups import KeepKey
 from secateur.search import Coverage
 from secateur.sparsifying import SparsityReport
 from secateur_agent.bundle.manifest import RungEntry
@@ -126,7 +127,7 @@ class CompileResult:
     regulariser: str = "none"
     sparsity: SparsityReport | None = None
     tried: list[Tried] = field(default_factory=list)
-    gains: dict[tuple[tuple[str, int], ...], Gains] = field(default_factory=dict)
+    gains: dict[KeepKey, Gains] = field(default_factory=dict)
     coverage: Coverage | None = None
 
 

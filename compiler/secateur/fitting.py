@@ -37,15 +37,18 @@ class Fitted(Generic[Rung]):
         rung: as it was built last.
         plan: of that rung.
         missed: what it still misses; it must not be shipped. None if nothing.
-        moved: why it is not the planned network; empty if it is.
-        towards_larger: whether it was moved to a larger one.
+        moved: what the planned rung missed, if this is another.
     """
 
     rung: Rung
     plan: Plan
     missed: Shortfall | None = None
-    moved: str = ""
-    towards_larger: bool = False
+    moved: Shortfall | None = None
+
+    @property
+    def smaller_are_worse(self) -> bool:
+        """Whether a larger network was needed, found or not: then nothing smaller meets the budgets either."""
+        return any(each is not None and bool(each.larger) for each in (self.missed, self.moved))
 
 
 def shortfall(
@@ -106,7 +109,7 @@ def fit_rung(
         middle = (low + high) // 2
         other = build(side[middle])
         if check(other) is None:
-            found = Fitted(other, side[middle], None, missed.reason, bool(missed.larger))
+            found = Fitted(other, side[middle], None, missed)
             high = middle
         else:
             low = middle + 1

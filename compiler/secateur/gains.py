@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from secateur.ir import Network
-from secateur.ir.groups import Keep, keep_key
+from secateur.ir.groups import Keep, KeepKey, keep_key
 from secateur.master import Master
 from secateur.pruning import cut
 
@@ -30,7 +30,7 @@ class Gains:
 
 def measure_gains(
     untuned: Master, reconstructed: Master, tuned: Master, keeps: Sequence[Keep], metric: Callable[[Network], float]
-) -> dict[tuple[tuple[str, int], ...], Gains]:
+) -> dict[KeepKey, Gains]:
     """Measure what each step gave.
 
     Args:
@@ -43,7 +43,7 @@ def measure_gains(
     Returns:
         Key of keep-counts → gains.
     """
-    found: dict[tuple[tuple[str, int], ...], Gains] = {}
+    found: dict[KeepKey, Gains] = {}
     for keep in keeps:
         if keep_key(keep) not in found:
             steps = [cut(untuned.network, untuned.groups, keep)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -84,6 +84,9 @@ def plan(
     path = shrink_path(groups, losses, common, grid)
     options = widths(groups, losses, grid)
 
+    def walk(rungs: Rungs) -> list[Step]:
+        return shrink_path(groups, losses, common, grid, through=rungs[1:])
+
     def exchanged(rungs: Rungs, allowed: Allowed) -> Rungs:
         return exchange(rungs, options, losses, common, costs.params, allowed)
 
@@ -99,9 +102,7 @@ def plan(
 
     planned = _plans(path, targets, costs, settings, common)
     for improve in [exchanged, evolved] if settings.search_seconds > 0 else [exchanged]:
-        found = _improved(planned, targets, costs, settings.budget, improve)
-        path = shrink_path(groups, losses, common, grid, through=found.rungs[1:])
-        planned = found.on(path, targets, costs)
+        planned = _improved(planned, targets, costs, settings.budget, improve, walk)
     rungs = {keep_key(plan.keep) for plans in planned.plans.values() for plan in plans}
     asked = trials.asked
     points = [(common(trial.keep), trial.distance) for trial in asked]
@@ -130,41 +131,31 @@ def _plans(
     return Planned(path, paths, plans)
 
 
-@dataclass(frozen=True)
-class _Improved:
-    """Better rungs, largest first, and which of the planned ones each stands for."""
-
-    rungs: Rungs
-    better: Mapping[tuple[tuple[str, int], ...], dict[str, int]]
-    planned: Planned
-
-    def on(self, path: list[Step], targets: Sequence[Estimator], costs: Costs) -> Planned:
-        """Return the plans of these rungs, on a path that passes them."""
-        paths = {t.profile.name: price(path, partial(t.latency_ms, costs)) for t in targets}
-        plans = {
-            t.profile.name: [
-                plan_rung(Step(keep, t.latency_ms(costs, keep)), costs, t)
-                for keep in (self.better[keep_key(plan.keep)] for plan in self.planned.plans[t.profile.name])
-            ]
-            for t in targets
-        }
-        return Planned(path, paths, plans)
-
-
 def _improved(
     planned: Planned,
     targets: Sequence[Estimator],
     costs: Costs,
     budget: Budget,
     improve: Callable[[Rungs, Allowed], Rungs],
-) -> _Improved:
-    """Replace planned rungs by better ones that cost no more on any profile."""
+    walk: Callable[[Rungs], list[Step]],
+) -> Planned:
+    """Replace planned rungs by better ones that cost no more on any profile, and the path by one that passes them."""
     unique = {keep_key(plan.keep): dict(plan.keep) for plans in planned.plans.values() for plan in plans}
     # All lie on one path, so their order by size is that of nesting.
     rungs = sorted(unique.values(), key=lambda keep: -sum(keep.values()))
     limits = [_limits(planned.plans[t.profile.name], t, costs, budget) for t in targets]
     found = improve(rungs, lambda number, keep: all(limit(rungs[number], keep) for limit in limits))
-    return _Improved(found, {keep_key(old): new for old, new in zip(rungs, found)}, planned)
+    better = {keep_key(old): new for old, new in zip(rungs, found)}
+    path = walk(found)
+    paths = {t.profile.name: price(path, partial(t.latency_ms, costs)) for t in targets}
+    plans = {
+        t.profile.name: [
+            plan_rung(Step(keep, t.latency_ms(costs, keep)), costs, t)
+            for keep in (better[keep_key(plan.keep)] for plan in planned.plans[t.profile.name])
+        ]
+        for t in targets
+    }
+    return Planned(path, paths, plans)
 
 
 def _limits(plans: Sequence[Plan], target: Estimator, costs: Costs, budget: Budget) -> Callable[[Keep, Keep], bool]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from secateur.dropping import cut_statistics
 from secateur.ir import Groups, Network, Samples, arrays_of, take
 from secateur.ir.groups import Keep
 from secateur.pruning import cut
-from secateur.tuning import Statistics, measure_statistics, recalibrated_outputs
+from secateur.tuning import measure_statistics, recalibrated_outputs
 from secateur.twin import feeds, fixed_values, run
 from secateur.twin.distance import output_distance
 
@@ -35,11 +36,7 @@ class Probe:
     def distance(self, keep: Keep) -> float:
         """Return the distance of the outputs of the network at ``keep`` from the full network's, summed over outputs."""
         small = cut(self._network, self._groups, keep)
-        goals = {
-            name: Statistics(*(v[self._groups.kept((f"table:{name}", 0), len(v), keep)] for v in (s.mean, s.deviation)))
-            for name, s in self._statistics.items()
-            if name in small.tables
-        }
+        goals = cut_statistics(self._groups, keep, self._statistics)
         got = recalibrated_outputs(small, goals, feeds(small, self._inputs))
         pairs = [(got[name], value) for name, value in self._expected.items() if value.is_floating_point()]
         return sum(float(output_distance(found, expected)) for found, expected in pairs)

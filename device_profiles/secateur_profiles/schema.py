@@ -124,3 +124,8 @@ class Profile(Section, frozen=True, kw_only=True):
     grid: Grid
     sources: dict[str, Text]
     """Dotted key → where its value comes from; "estimate: how" where nobody published it. Every number has one."""
+
+    @property
+    def inference_mw(self) -> float:
+        """What an inference adds to the idle board, in mW, estimated: the busy cores' share of the board's range."""
+        return (self.power.active_mw - self.power.idle_mw) * self.runtime.threads / self.cpu.cores

@@ -52,7 +52,7 @@ def test_the_nearest_point_that_meets_the_budgets_is_found(size: int, limit: int
         assert found.missed is None
         assert abs(found.rung - fits[0]) <= size // 30 + 1
         assert check(found.rung) is None
-        assert found.moved == ("" if fits[0] == at else "missed")
+        assert found.moved == (None if fits[0] == at else Shortfall("missed", larger))
     elif found.missed is None:  # what is between the considered points is not looked at
         assert check(found.rung) is None
     else:

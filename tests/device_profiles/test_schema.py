@@ -120,3 +120,9 @@ def test_a_loaded_profile_cannot_be_changed():
     profile = secateur_profiles.load("raspberry-pi-4b")
     with pytest.raises(AttributeError):
         profile.memory.total_mb = 1  # type: ignore[misc]
+
+
+def test_an_inference_adds_its_share_of_what_busy_cores_add(table):
+    table["power"] |= {"idle_mw": 1000, "active_mw": 5000}
+    table["cpu"]["cores"], table["runtime"]["threads"] = 8, 2
+    assert msgspec.convert(table, Profile).inference_mw == 1000

@@ -57,9 +57,6 @@ class Trial:
 
     def next_job(self) -> Job:
         """Return the trial of the first rung that is left."""
-        power = self._profile.power
-        cores = self._profile.cpu.cores
-        busy_power_mw = (power.active_mw - power.idle_mw) * self._profile.runtime.threads / cores
         request = ProfileRequest(
             load=self._ladder.load_request(self._left[0], self._profile),
             golden=self._left[0].golden,
@@ -67,7 +64,7 @@ class Trial:
             runs=_RUNS,
             min_time_s=_MIN_TIME_S,
             time_limit_s=_TIME_LIMIT_S,
-            energy_per_ms_mw=busy_power_mw,
+            energy_per_ms_mw=self._profile.inference_mw,
         )
         self._job = Job(
             owner=self._owner,

@@ -33,7 +33,6 @@ def measure_rung(
     Raises:
         SecateurError: if the file cannot be run here.
     """
-    power, cores = profile.power, profile.cpu.cores
     with tempfile.TemporaryDirectory(prefix="secateur-measure-") as folder:
         path = Path(folder) / "rung.onnx"
         path.write_bytes(data)
@@ -53,7 +52,7 @@ def measure_rung(
             runs=RUNS,
             min_time_s=MIN_TIME_S,
             time_limit_s=TIME_LIMIT_S,
-            energy_per_ms_mw=(power.active_mw - power.idle_mw) * min(1.0, profile.runtime.threads / cores),
+            energy_per_ms_mw=profile.inference_mw,
         )
         command = [sys.executable, "-m", "secateur_agent.profiling.rung"]
         try:

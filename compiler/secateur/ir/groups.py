@@ -17,7 +17,11 @@ Keep = Mapping[str, int]
 """Channel group id → number of channels kept; block id → 1 if it is kept, 0 if not. A block that is missing is kept."""
 
 
-def keep_key(keep: Keep) -> tuple[tuple[str, int], ...]:
+KeepKey = tuple[tuple[str, int], ...]
+"""Keep-counts as something that can be a key."""
+
+
+def keep_key(keep: Keep) -> KeepKey:
     """Return keep-counts as something that can be a key: the same for the same counts, in whatever order they are told."""
     return tuple(sorted(keep.items()))
 

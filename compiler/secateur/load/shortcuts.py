@@ -8,6 +8,7 @@ fuse the addition behind it. A convolution whose filters pick one channel each d
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from secateur.ir import Network, Node
 
@@ -73,7 +74,7 @@ def _thins(node: Node, shape: tuple[int, ...]) -> bool:
     )
 
 
-def _picking(node: Node, channels: int, spatial: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _picking(node: Node, channels: int, spatial: int) -> NDArray[np.float32]:
     """Filters (out, in, 1, …) that copy each channel to its place behind the zeros."""
     begin, end = node.attrs["begins"][1], node.attrs["ends"][1]
     weight = np.zeros((begin + channels + end, channels), np.float32)

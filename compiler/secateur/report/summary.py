@@ -148,7 +148,7 @@ def summarise(result: Any) -> Report:
         rungs = tuple(
             RungReport(
                 id=rung.entry.id,
-                keep={**{block.id: 1 for block in result.groups.blocks}, **rung.entry.keep},
+                keep={**result.groups.full(), **rung.entry.keep},
                 macs=rung.entry.macs,
                 params=rung.entry.params,
                 file_bytes=rung.entry.file_bytes,

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from secateur.ir.groups import Keep, keep_key
+from secateur.ir.groups import Keep, KeepKey, keep_key
 
 POPULATION, TOURNAMENT = 12, 3
 PATIENCE = 64
@@ -29,7 +29,7 @@ class _Rung:
     most: float
     alive: list[tuple[dict[str, int], float]]
     best: tuple[dict[str, int], float]
-    seen: set[tuple[tuple[str, int], ...]] = field(default_factory=set)
+    seen: set[KeepKey] = field(default_factory=set)
 
 
 def evolve(

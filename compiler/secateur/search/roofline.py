@@ -54,9 +54,7 @@ class Roofline:
 
     def energy_mj(self, latency_ms: float) -> float:
         """Estimate the energy of one inference above idle: busy cores' share of the board's range × latency."""
-        power, cpu = self.profile.power, self.profile.cpu
-        share = min(1.0, self.profile.runtime.threads / cpu.cores)
-        return (power.active_mw - power.idle_mw) * share * latency_ms / 1e3
+        return self.profile.inference_mw * latency_ms / 1e3
 
     def size_kb(self, costs: Costs, keep: Keep) -> float:
         """Estimate the model file."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.ir import Network, Samples, arrays_of
-from secateur.ir.groups import Keep, keep_key
+from secateur.ir.groups import Keep, KeepKey, keep_key
 
 TRIALS = ".search-*.jsonl"
 """Names of the files."""
@@ -44,8 +44,8 @@ class Trials:
         self, distance: Callable[[Keep], float], file: Path | None = None, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self._distance, self._file, self._clock = distance, file, clock
-        self._known: dict[tuple[tuple[str, int], ...], Trial] = {}
-        self._asked: dict[tuple[tuple[str, int], ...], Trial] = {}
+        self._known: dict[KeepKey, Trial] = {}
+        self._asked: dict[KeepKey, Trial] = {}
         self._seconds = 0.0
         for trial in _read(file):
             self._known[keep_key(trial.keep)] = trial
