@@ -16,6 +16,9 @@ MJ_PER_MWH = 3600.0
 COMPRESSION = 900
 """One second of the demonstration stands for a quarter of an hour of the phone's battery."""
 HORIZON_S = 40.0
+TICK_S = 1.0
+"""The governor decides once in this time. Of ten hours that is nothing, but of the replay it is a fortieth: what is used
+after the last decision cannot be made up for, so the horizon that the phone is given is longer by one."""
 RESERVE_PERCENT = 5.0
 
 Say = Callable[[str], None]
@@ -105,7 +108,8 @@ def drain_phone(host: HostClient, phone: DemoDevice, say: Say) -> PhoneOutcome:
     capacity_mwh = usable_mwh / (start_share - reserve)
     battery = Battery(phone, idle_mw, energy, ladder[0], capacity_mwh, start_share * capacity_mwh)
     phone.board.battery(battery.energy_mwh, capacity_mwh, idle_mw, charging=False)
-    host.policy(phone.id, {"horizon_s": HORIZON_S, "battery_reserve_percent": RESERVE_PERCENT, "reprune": False})
+    policy = {"horizon_s": HORIZON_S + TICK_S, "battery_reserve_percent": RESERVE_PERCENT, "reprune": False}
+    host.policy(phone.id, policy)
     say(
         f"{phone.id}: unplugged at 50 % [replayed; time ×{COMPRESSION}: {HORIZON_S:.0f} s stand for "
         f"{HORIZON_S * COMPRESSION / 3600:.0f} h]; it must last that long and keep {RESERVE_PERCENT:.0f} %"
