@@ -17,9 +17,9 @@ from secateur.fitting import Shortfall, fit_rung, shortfall
 from secateur.ir import Budget, Groups, InfeasibleError, Network, Samples, arrays_of, joined, samples_of, take
 from secateur.load import Task
 from secateur.master import Array, Indexes, Master
-from secateur.quantization import measure_ranges, parameters, weight_scales
+from secateur.quantization import Ranges, measure_ranges, parameters, weight_scales
 from secateur.search import Estimator, Plan
-from secateur.twin import batches, feeds, fixed_values, run
+from secateur.twin import batches, fixed_values, run
 from secateur_agent.bundle.manifest import RungEntry, TensorSpec
 from secateur_agent.bundle.recipe import Recipe, encode_recipe
 from secateur_agent.protocol.messages import RungMeasurement
@@ -61,7 +61,7 @@ def outputs_of(network: Network, inputs: Samples) -> Samples:
     """Return what a network gives, run in torch."""
     values = fixed_values(network)
     with torch.no_grad():
-        found = [run(network, batch, values).values() for batch in batches(network, inputs, 256)]
+        found = [run(network, batch, values).values() for batch in batches(network, inputs)]
     return joined([samples_of([value.numpy() for value in part]) for part in found])
 
 
@@ -109,19 +109,18 @@ def build_rung(
     """
     network = master.rung_network(plan.keep)
     index, base = master.index(plan.keep), master.base(precision)
-    program = _export(master, network, index, precision)
+    ranges = measure_ranges(network, master.calibration) if precision == "int8" else {}
+    program = _export(master, network, index, precision, ranges)
     recipe, data = program.recipe(base)
     child = child_of(recipe, parent, _file_digest(parent)) if parent is not None else None
     recipe_file = encode_recipe(child or recipe)
     validation = take(judge.task.inputs("validation"), slice(0, 256))
-    with torch.no_grad():
-        found = run(network, feeds(network, validation), fixed_values(network))
-        reference = samples_of([value.numpy() for value in found.values()])
-    ordinary = file_of(network, master.calibration, "int8") if precision == "int8" else None
+    reference = outputs_of(network, validation)
+    ordinary = file_of(network, master.calibration, "int8", ranges) if precision == "int8" else None
     gate = check_rung(data, reference, validation, precision, ordinary)
     # A block that is not named is kept: a device that waits for a new rung should not wait for that.
     blocks = {block.id for block in master.groups.blocks}
-    ranges = [_input_range(array[:64]) for array in arrays_of(master.calibration)]
+    bounds = [_input_range(array[:64]) for array in arrays_of(master.calibration)]
     entry = RungEntry(
         id=f"r{number}-{precision}",
         precision="int8" if precision == "int8" else "fp32",
@@ -138,7 +137,7 @@ def build_rung(
         memory_mb=_short(plan.memory_mb),
         energy_mj=_short(plan.energy_mj),
         golden=golden_check(
-            data, tensor_specs(network)[0], number, *ranges[0], precision, ranges if len(ranges) > 1 else ()
+            data, tensor_specs(network)[0], number, *bounds[0], precision, bounds if len(bounds) > 1 else ()
         ),
     )
     return BuiltRung(entry, recipe, recipe_file, data, gate, inherits=child is not None)
@@ -154,25 +153,26 @@ def _input_range(inputs: Array) -> tuple[float, float]:
     return (low, high) if low < high else (low - 1, high + 1)
 
 
-def _export(master: Master, network: Network, index: Indexes, precision: str) -> Program:
+def _export(master: Master, network: Network, index: Indexes, precision: str, ranges: Ranges | None = None) -> Program:
     if precision != "int8":
         return export_fp32(network, master.network.weights, index)
-    activations = parameters(network, measure_ranges(network, master.calibration))
+    activations = parameters(network, measure_ranges(network, master.calibration) if ranges is None else ranges)
     scales = weight_scales(network, master.quantized, {name: axes[0] for name, axes in index.items()}, activations)
     shapes = {name: weight.shape for name, weight in master.network.weights.items()}
     return export_int8(network, master.quantized, index, activations, scales, shapes)
 
 
-def file_of(network: Network, calibration: Samples, precision: str) -> bytes:
+def file_of(network: Network, calibration: Samples, precision: str, ranges: Ranges | None = None) -> bytes:
     """Return a network by itself as a model file, in the very form of a rung; int8 is quantized on its own weights.
 
     Args:
         network: in normal form.
         calibration: inputs, (samples, …).
         precision: ``int8`` or ``fp32``.
+        ranges: of its tensors for int8; measured if None.
     """
     own = Master(network, Groups([]), {}, [], calibration)
-    return _export(own, network, own.index({}), precision).recipe(own.base(precision))[1]
+    return _export(own, network, own.index({}), precision, ranges).recipe(own.base(precision))[1]
 
 
 def _file_digest(recipe: Recipe) -> bytes:

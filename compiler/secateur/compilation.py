@@ -30,6 +30,7 @@ class CompileSettings:
         rungs: of each ladder, with the original.
         criterion: what ranks channels.
         steps: of tuning; 0 reconstructs and recalibrates only.
+        balance: of the rungs' losses in tuning: 0 sums them as they are, so that the smallest count most, 1 evenly.
         precisions: empty takes each profile's first that can be built.
         latency_tables: to plan from instead of the roofline, each for one of the profiles.
         find_tables: whether to look for tables in the user's data folder, too.
@@ -53,6 +54,7 @@ class CompileSettings:
     rungs: int = 5
     criterion: str = "magnitude-l2"
     steps: int = 300
+    balance: float = 0.0
     precisions: tuple[str, ...] = ()
     seed: int = 0
     latency_tables: tuple[Path, ...] = ()

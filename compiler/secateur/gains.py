@@ -46,7 +46,9 @@ def measure_gains(
     found: dict[KeepKey, Gains] = {}
     for keep in keeps:
         if keep_key(keep) not in found:
-            steps = [cut(untuned.network, untuned.groups, keep)]
-            steps += [master.rung_network(keep) for master in (untuned, reconstructed, tuned)]
-            found[keep_key(keep)] = Gains(*(round(metric(network), 6) for network in steps))
+            # Where nothing was tuned, the last two are one.
+            masters = [untuned, reconstructed] if tuned is reconstructed else [untuned, reconstructed, tuned]
+            steps = [cut(untuned.network, untuned.groups, keep), *(master.rung_network(keep) for master in masters)]
+            first, second, third, *last = [round(metric(network), 6) for network in steps]
+            found[keep_key(keep)] = Gains(first, second, third, last[0] if last else third)
     return found

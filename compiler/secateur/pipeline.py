@@ -157,7 +157,7 @@ def _compile(
     planned = plan(network, groups, chosen, costs, calibration, settings, out, progress)
     plans = planned.plans
     clock.lap("plan")
-    tuning = SandwichSettings(steps=settings.steps, seed=settings.seed)
+    tuning = SandwichSettings(steps=settings.steps, balance=settings.balance, seed=settings.seed)
     reconstructed: list[Master] = []
     tuned = tune_master(
         network,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import compiled
 import pytest
 
@@ -22,14 +24,16 @@ def test_the_largest_rung_loses_nothing_by_the_cut_and_the_smallest_is_repaired_
     assert smallest.tuned == pytest.approx(rungs[-1].entry.metric_value, abs=1e-3)
 
 
-def test_a_network_is_measured_once_in_each_state() -> None:
-    _, master, judge = load_workspace(compiled.folder() / "out" / "workspace")
+@pytest.mark.parametrize(("tuned", "last"), [(False, 0.3), (True, 0.4)])
+def test_a_network_is_measured_once_in_each_state(tuned: bool, last: float) -> None:
+    _, master, _ = load_workspace(compiled.folder() / "out" / "workspace")
     full, asked = master.groups.full(), []
 
     def metric(network: object) -> float:
         asked.append(network)
         return len(asked) / 10
 
-    found = measure_gains(master, master, master, [full, dict(full)], metric)
-    assert found == {keep_key(full): Gains(0.1, 0.2, 0.3, 0.4)}
-    assert judge is not None
+    after = replace(master) if tuned else master
+    found = measure_gains(master, master, after, [full, dict(full)], metric)
+    assert found == {keep_key(full): Gains(0.1, 0.2, 0.3, last)}
+    assert len(asked) == (4 if tuned else 3)

@@ -39,6 +39,6 @@ def test_one_pass_gives_what_recalibrating_and_running_give(name: str) -> None:
     with torch.no_grad():
         recalibrated = small.with_values(tables=recalibrate(small, goals, x))
         twice = run(recalibrated, feeds(small, x), fixed_values(recalibrated))
-    once = recalibrated_outputs(small, goals, feeds(small, x))
+    once = recalibrated_outputs(small, goals, x)
     for key, value in twice.items():
         torch.testing.assert_close(once[key], value, rtol=1e-3, atol=1e-4)

@@ -79,6 +79,14 @@ def compile_(
     name: Annotated[str, typer.Option(metavar="NAME", help="Of the model. Default: from MODEL.", show_default=False)] = "",
     criterion: Annotated[str, typer.Option(metavar="NAME", help="What ranks channels; see below.")] = "magnitude-l2",
     steps: Annotated[int, typer.Option(help="Steps of tuning; 0 reconstructs and recalibrates only.", min=0)] = 300,
+    balance: Annotated[
+        float,
+        typer.Option(
+            help="What tuning cares for: 0 for the smallest rungs most, 1 for all the same, so that large ones are better.",
+            min=0,
+            max=1,
+        ),
+    ] = 0.0,
     precision: Annotated[
         list[str] | None,
         typer.Option("--precision", metavar="NAME", help="int8 or fp32. Default: the profile's first.", show_default=False),
@@ -163,6 +171,7 @@ def compile_(
         rungs=rungs,
         criterion=criterion,
         steps=steps,
+        balance=balance,
         precisions=tuple(precision or ()),
         latency_tables=tuple(latency_table or ()),
         find_tables=True,

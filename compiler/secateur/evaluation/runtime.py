@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from secateur.ir import Samples, arrays_of, joined, sample_count, samples_of, take
 
-_BATCH = 256
+_SAMPLES, _ELEMENTS = 256, 1 << 20
+"""At most so many samples at once, and about so many elements of inputs: more want memory, and are slower."""
 
 
 class Session:
@@ -45,9 +46,11 @@ class Session:
 
     def outputs(self, inputs: Samples) -> Samples:
         """Return all outputs for all inputs."""
+        size = sum(array[0].size for array in arrays_of(inputs))
+        batch = max(1, min(_SAMPLES, _ELEMENTS // max(1, size)))
         parts = [
-            samples_of(self._session.run(None, self._feeds(take(inputs, slice(start, start + _BATCH)))))
-            for start in range(0, sample_count(inputs), _BATCH)
+            samples_of(self._session.run(None, self._feeds(take(inputs, slice(start, start + batch)))))
+            for start in range(0, sample_count(inputs), batch)
         ]
         return joined(parts)
 

@@ -22,8 +22,6 @@ SAME_PARAMETERS = (
 )
 """Operators that only move values: their output has the parameters of their input."""
 
-_BATCH = 256
-
 
 def measure_ranges(network: Network, inputs: Samples) -> Ranges:
     """Measure the range of every float tensor of a rung on calibration inputs (minimum and maximum).
@@ -37,13 +35,13 @@ def measure_ranges(network: Network, inputs: Samples) -> Ranges:
     def observe(name: str, value: Tensor) -> None:
         if not value.is_floating_point():
             return
-        low, high = float(value.min()), float(value.max())
+        low, high = (float(bound) for bound in value.aminmax())
         before = ranges.get(name, (low, high))
         ranges[name] = (min(before[0], low), max(before[1], high))
 
     values = fixed_values(network)
     with torch.no_grad():
-        for batch in batches(network, inputs, _BATCH):
+        for batch in batches(network, inputs):
             run(network, batch, values, on_tensor=observe)
     return ranges
 

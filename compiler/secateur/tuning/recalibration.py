@@ -5,7 +5,7 @@ For a convolution with batch norm this is batch-norm recalibration (Li et al., E
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateur.ir import Network, Node, Samples, Table
-from secateur.twin import batches, fixed_values, run
-from secateur.twin.execute import channel_view
+from secateur.twin import batches, fixed_values, run, split
+from secateur.twin.execute import channel_view, run_together
 
-BATCH = 256
+TOGETHER = 1 << 27
+"""Elements of a network's largest tensor that batches normalised together may have: half a gigabyte."""
 _FLOOR = 1e-6
 
 
@@ -38,27 +39,29 @@ class _Moments:
     """First and second moments per channel, summed over batches."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, list[Tensor]] = {}
-        self._count: dict[str, int] = {}
+        self._sums: dict[str, Tensor] = {}
 
-    def add(self, table: str, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        """Add a batch; return its own mean and deviation."""
-        others = [other for other in range(x.ndim) if other != axis]
-        variance, mean = (value.double() for value in torch.var_mean(x, others, correction=0))
-        count = x.numel() // x.shape[axis]
-        sums = self._sums.setdefault(table, [torch.zeros_like(mean), torch.zeros_like(mean)])
-        sums[0] += mean * count
-        sums[1] += (variance + mean**2) * count
-        self._count[table] = self._count.get(table, 0) + count
-        return mean, variance.sqrt()
+    def add(self, table: str, parts: Sequence[Tensor], axis: int) -> Statistics:
+        """Add batches; return their own mean and deviation."""
+        own: list[Tensor] = []
+        for x in parts:
+            others = [other for other in range(x.ndim) if other != axis]
+            variance, mean = (value.double() for value in torch.var_mean(x, others, correction=0))
+            count = x.numel() // x.shape[axis]
+            own.append(torch.stack([torch.full_like(mean, count), mean * count, (variance + mean**2) * count]))
+        found = torch.stack(own).sum(0)
+        before = self._sums.get(table)
+        self._sums[table] = found if before is None else before + found
+        return _statistics(found)
 
     def statistics(self) -> dict[str, Statistics]:
-        found = {}
-        for table, (first, second) in self._sums.items():
-            mean = first / self._count[table]
-            deviation = (second / self._count[table] - mean**2).clamp_min(0).sqrt()
-            found[table] = Statistics(mean.numpy(), deviation.numpy())
-        return found
+        return {table: _statistics(sums) for table, sums in self._sums.items()}
+
+
+def _statistics(sums: Tensor) -> Statistics:
+    count, first, second = sums
+    mean = first / count
+    return Statistics(mean.numpy(), (second / count - mean**2).clamp_min(0).sqrt().numpy())
 
 
 def measure_statistics(network: Network, inputs: Samples) -> dict[str, Statistics]:
@@ -76,11 +79,11 @@ def measure_statistics(network: Network, inputs: Samples) -> dict[str, Statistic
 
     def observe(name: str, value: Tensor) -> None:
         if name in nodes:
-            moments.add(nodes[name].attrs["table"], value, nodes[name].attrs["axis"])
+            moments.add(nodes[name].attrs["table"], [value], nodes[name].attrs["axis"])
 
     values = fixed_values(network)
     with torch.no_grad():
-        for batch in batches(network, inputs, BATCH):
+        for batch in batches(network, inputs):
             run(network, batch, values, on_tensor=observe)
     signs = {name: np.where(table.scale < 0, -1.0, 1.0) for name, table in network.tables.items()}
     return {name: Statistics(s.mean, signs[name] * s.deviation) for name, s in moments.statistics().items()}
@@ -102,13 +105,15 @@ class _Recalibrating:
         return self._fixed.weight(name)
 
     def affine(self, node: Node, x: Tensor) -> Tensor:
+        return self.affine_together(node, [x])[0]
+
+    def affine_together(self, node: Node, parts: Sequence[Tensor]) -> list[Tensor]:
         table, axis = node.attrs["table"], node.attrs["axis"]
         if table in self._skip:
-            return self._fixed.affine(node, x)
-        mean, deviation = self._moments.add(table, x, axis)
-        found = fold(Statistics(mean.numpy(), deviation.numpy()), self._targets[table], self._tables[table])
+            return [self._fixed.affine(node, x) for x in parts]
+        found = fold(self._moments.add(table, parts, axis), self._targets[table], self._tables[table])
         scale, shift = torch.from_numpy(found.scale), torch.from_numpy(found.shift)
-        return x * channel_view(scale, axis, x.ndim) + channel_view(shift, axis, x.ndim)
+        return [x * channel_view(scale, axis, x.ndim) + channel_view(shift, axis, x.ndim) for x in parts]
 
     def tables(self) -> dict[str, Table]:
         """Return the tables that give the target statistics to what was seen."""
@@ -140,23 +145,22 @@ def recalibrate(
     """
     values = _values(network, targets, keep_output)
     with torch.no_grad():
-        for batch in batches(network, inputs, BATCH):
-            run(network, batch, values)
+        for together in split(network, inputs, TOGETHER):
+            run_together(network, list(batches(network, together)), values)
     return {**network.tables, **values.tables()}
 
 
-def recalibrated_outputs(
-    network: Network, targets: Mapping[str, Statistics], batch: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Return what a cut network gives for one batch after recalibration on that very batch, in a single pass.
+def recalibrated_outputs(network: Network, targets: Mapping[str, Statistics], inputs: Samples) -> dict[str, Tensor]:
+    """Return what a cut network gives after recalibration on the very samples that it is given, in a single pass.
 
     Args:
         network: the cut network.
         targets: as for `recalibrate`.
-        batch: input → (samples, …).
+        inputs: (samples, …), few enough to be normalised together.
     """
     with torch.no_grad():
-        return run(network, batch, _values(network, targets, True))
+        parts = run_together(network, list(batches(network, inputs)), _values(network, targets, True))
+    return {name: torch.cat([part[name] for part in parts]) for name in network.outputs}
 
 
 def _values(network: Network, targets: Mapping[str, Statistics], keep_output: bool) -> _Recalibrating:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from secateur.ir import Network, Node, Samples, SecateurError, Table, sample_count, take
+from secateur.tuning.balance import Balance
 from secateur.tuning.recalibration import Statistics, recalibrate
 from secateur.tuning.subnetwork import Index, Subnetwork
 from secateur.twin import feeds, fixed_values, run
@@ -33,11 +34,13 @@ class SandwichSettings:
         steps: optimiser steps; each trains ``widths`` subnetworks and ``between`` others, and counts as that many.
         widths: subnetworks trained in one step: largest, smallest, the rest at random.
         between: networks between them trained in one step, besides.
+        balance: 0 sums their losses as they are, so that small networks count most; 1 makes all count the same.
     """
 
     steps: int = 300
     widths: int = 3
     between: int = 3
+    balance: float = 0.0
     batch: int = 128
     learning_rate: float = 0.02
     momentum: float = 0.9
@@ -194,6 +197,7 @@ def distil(
     shared = {name: nn.Parameter(torch.tensor(weight)) for name, weight in (start or original.weights).items()}
     students = [_Private(subnetwork, shared) for subnetwork in subnetworks]
     others = [_Borrowing(each, students, shared) for each in between]
+    networks, balance = [*students, *others], Balance(settings.balance)
     private = [parameter for student in students for parameter in student.parameters()]
     optimiser = torch.optim.SGD(
         [{"params": list(shared.values()), "weight_decay": settings.weight_decay}, {"params": private, "weight_decay": 0.0}],
@@ -213,9 +217,10 @@ def distil(
             expected = run(followed, x, wanted)
         optimiser.zero_grad(set_to_none=True)
         total = 0.0
-        taken = [students[index] for index in _sandwich(len(students), settings.widths, rng)]
+        taken = _sandwich(len(students), settings.widths, rng)
         borrowing = rng.choice(len(others), min(settings.between, len(others)), replace=False) if others else ()
-        for student in taken + [others[int(index)] for index in borrowing]:
+        for number in [*taken, *(len(students) + int(index) for index in borrowing)]:
+            student = networks[number]
             got = run(student.network, x, student)
             value = sum(
                 (
@@ -227,8 +232,9 @@ def distil(
             )
             if loss is not None and y is not None:
                 value = value + loss(next(iter(got.values())), y)
-            value.backward()  # type: ignore[no-untyped-call]
-            total += float(value.detach())
+            found = float(value.detach())
+            (value * balance.weight(number, found)).backward()  # type: ignore[no-untyped-call]
+            total += found
         nn.utils.clip_grad_norm_([*shared.values(), *private], 10.0)
         optimiser.step()
         schedule.step()

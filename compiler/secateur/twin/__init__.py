@@ -1,6 +1,6 @@
 """The torch twin: a network in normal form executed in torch, for proof, gradients and tuning."""
 
 from secateur.twin.execute import Values, fixed_values, run, shapes_of
-from secateur.twin.feeds import batches, feeds, random_input
+from secateur.twin.feeds import batches, feeds, random_input, split
 
-__all__ = ["Values", "batches", "feeds", "fixed_values", "random_input", "run", "shapes_of"]
+__all__ = ["Values", "batches", "feeds", "fixed_values", "random_input", "run", "shapes_of", "split"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -23,6 +23,13 @@ class Values(Protocol):
 
     def affine(self, node: Node, x: Tensor) -> Tensor:
         """Return what the ``Affine`` node makes of ``x``."""
+
+
+class Together(Values, Protocol):
+    """The same for several batches that are executed in lockstep."""
+
+    def affine_together(self, node: Node, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Return what the ``Affine`` node makes of the same tensor of every batch."""
 
 
 def channel_view(vector: Tensor, axis: int, ndim: int) -> Tensor:
@@ -76,8 +83,6 @@ def run(
         Tensor name → value, in the order of ``wanted``.
     """
     names = list(network.outputs if wanted is None else wanted)
-    keep = set(names)
-    last_use = {name: index for index, node in enumerate(network.nodes) for name in node.inputs}
     live: dict[str, Tensor] = {}
 
     def put(name: str, value: Tensor) -> None:
@@ -86,12 +91,44 @@ def run(
 
     for name in network.inputs:
         put(name, feeds[name])
-    for index, node in enumerate(network.nodes):
+    for node, spent in _in_order(network, names):
         put(node.output, apply(node, [live[name] for name in node.inputs], values))
-        for name in node.inputs:
-            if last_use[name] == index and name not in keep:
-                live.pop(name, None)
+        for name in spent:
+            del live[name]
     return {name: live[name] for name in names}
+
+
+def run_together(network: Network, parts: Sequence[Mapping[str, Tensor]], values: Together) -> list[dict[str, Tensor]]:
+    """Execute a network on several batches in lockstep: what an ``Affine`` node makes of one may depend on all of them.
+
+    Args:
+        network: what to run.
+        parts: for each batch, input tensor → value.
+        values: weights, and what ``Affine`` nodes do.
+
+    Returns:
+        For each batch, output tensor → value.
+    """
+    live = [dict(part) for part in parts]
+    for node, spent in _in_order(network, network.outputs):
+        inputs = [[tensors[name] for name in node.inputs] for tensors in live]
+        if node.op == "Affine":
+            outputs = values.affine_together(node, [x for (x,) in inputs])
+        else:
+            outputs = [apply(node, each, values) for each in inputs]
+        for tensors, output in zip(live, outputs):
+            tensors[node.output] = output
+            for name in spent:
+                del tensors[name]
+    return [{name: tensors[name] for name in network.outputs} for tensors in live]
+
+
+def _in_order(network: Network, wanted: Iterable[str]) -> Iterator[tuple[Node, set[str]]]:
+    """Return every node with the tensors that nobody needs after it."""
+    keep = set(wanted)
+    last_use = {name: index for index, node in enumerate(network.nodes) for name in node.inputs}
+    for index, node in enumerate(network.nodes):
+        yield node, {name for name in node.inputs if last_use[name] == index and name not in keep}
 
 
 def apply(node: Node, inputs: list[Tensor], values: Values) -> Tensor:

@@ -34,6 +34,8 @@ ROWS, SURVEY = "resnet20-cifar10.jsonl", "resnet20-cifar10-survey.json"
 SEEDS = (0, 1, 2)
 STEPS, NESTED_STEPS, COPIES = 300, 240, 6
 """One ladder has five networks, the full one among them: 240 steps are 1,200 of single networks."""
+BALANCE = 0.5
+"""Losses of a ladder are divided by the square root of their mean: without, large rungs lose what small ones gain."""
 SLACK = 1.02
 """Two networks of the peer's that are timed apart by no more than this take the same time."""
 Survey = dict[str, Any]
@@ -183,7 +185,7 @@ def _alone(ours: Ours, run: Run) -> list[dict[str, Any]]:
 
 def _nested(ours: Ours, run: Run) -> list[dict[str, Any]]:
     points, keeps = zip(*_ladder(ours).items())
-    settings = SandwichSettings(steps=NESTED_STEPS, widths=1 + len(keeps), between=0, seed=run.seed)
+    settings = SandwichSettings(steps=NESTED_STEPS, widths=1 + len(keeps), between=0, balance=BALANCE, seed=run.seed)
     networks, share = tune_nested(ours, keeps, settings)
     every = [ours.groups.full(), *keeps]
     return [

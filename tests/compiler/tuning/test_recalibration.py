@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import digits
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from secateur.tuning import (
     fold_statistics,
     measure_statistics,
     recalibrate,
+    recalibrated_outputs,
 )
 from secateur.twin import fixed_values, run
 
@@ -56,6 +59,22 @@ def test_every_channel_regains_its_mean_and_deviation(name: str) -> None:
         np.testing.assert_allclose(got[table].mean, goal.mean, atol=2e-4)
         np.testing.assert_allclose(got[table].deviation, goal.deviation, rtol=1e-3, atol=2e-4)
         assert ((tables[table].scale < 0) == (small.tables[table].scale < 0)).all(), "a sign belongs to all rungs"
+
+
+@pytest.mark.parametrize("name", ["resnet-b", "mixed"])
+def test_samples_are_normalised_together_however_few_run_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x = network_of(name), samples(MAKERS[name][1], 60)
+    groups = find_groups(network)
+    keep = {group.id: group.size // 2 for group in groups.groups}
+    small = cut(network, groups, keep)
+    goals = restricted(groups, measure_statistics(network, x), keep)
+    tables, outputs = recalibrate(small, goals, x), recalibrated_outputs(small, goals, x)
+    monkeypatch.setattr(import_module("secateur.twin.feeds"), "ELEMENTS", 1 << 14)
+    for table, value in recalibrate(small, goals, x).items():
+        np.testing.assert_allclose(value.scale, tables[table].scale, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(value.shift, tables[table].shift, rtol=1e-4, atol=1e-5)
+    for name, value in recalibrated_outputs(small, goals, x).items():
+        np.testing.assert_allclose(value, outputs[name], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["resnet-b", "preactivation", "mixed"])
