@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur_agent.bundle.manifest import BundleError, Golden, TensorSpec
+from secateur_agent.bundle.manifest import BundleError, Golden, GoldenOutput, TensorSpec
 
 _MAX_INPUT_VALUES = 1 << 26
 _INTEGERS = {"INT32": np.int32, "INT64": np.int64, "BOOL": np.bool_}
@@ -50,10 +50,22 @@ def golden_inputs(golden: Golden, inputs: Sequence[TensorSpec]) -> list[NDArray[
     return arrays
 
 
-def golden_error(golden: Golden, output: NDArray[np.generic]) -> float:
-    """Return the largest absolute difference between the first output tensor and what is expected (inf if not finite
-    or too short)."""
+def golden_error(golden: Golden | GoldenOutput, output: NDArray[np.generic]) -> float:
+    """Return the largest absolute difference between one output tensor and what is expected (inf if not finite or too
+    short)."""
     got = np.asarray(output, np.float64).ravel()[: len(golden.outputs)]
     if got.size != len(golden.outputs) or not np.isfinite(got).all():
         return float("inf")
-    return float(np.abs(got - np.asarray(golden.outputs)).max())
+    return float(np.abs(got - np.asarray(golden.outputs)).max(initial=0.0))
+
+
+def golden_errors(golden: Golden, outputs: Sequence[NDArray[np.generic]]) -> list[tuple[float, float]]:
+    """Return `golden_error` and tolerance for every output tensor that the check knows.
+
+    Raises:
+        BundleError: if there are fewer outputs.
+    """
+    expected: list[Golden | GoldenOutput] = [golden, *golden.others]
+    if len(outputs) < len(expected):
+        raise BundleError(f"golden check: {len(expected)} outputs are expected, there are {len(outputs)}")
+    return [(golden_error(one, output), one.tolerance) for one, output in zip(expected, outputs)]

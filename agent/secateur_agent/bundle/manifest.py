@@ -42,10 +42,18 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     labelled: bool
 
 
+class GoldenOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """What is expected at the front of one output tensor; nothing of one that is not compared."""
+
+    outputs: Annotated[tuple[float, ...], Meta(max_length=64)]
+    tolerance: Annotated[float, Meta(ge=0)]
+
+
 class Golden(msgspec.Struct, frozen=True, kw_only=True):
     """Expected outputs for inputs from the generator of the specification.
 
     ``ranges`` has the lowest and highest value of each input; if it is empty, ``low`` and ``high`` hold for all.
+    ``outputs`` and ``tolerance`` are of the first output tensor, ``others`` of the second and so on.
     """
 
     seed: Count
@@ -54,6 +62,7 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True):
     ranges: tuple[tuple[float, float], ...] = ()
     outputs: Annotated[tuple[float, ...], Meta(min_length=1, max_length=64)]
     tolerance: Annotated[float, Meta(ge=0)]
+    others: Annotated[tuple[GoldenOutput, ...], Meta(max_length=64)] = ()
 
 
 class RungEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 # A worker has the server in memory too, so what is measured here should.
 import secateur_agent.inference.server  # noqa: F401
-from secateur_agent.bundle.golden import golden_error, golden_inputs
+from secateur_agent.bundle.golden import golden_errors, golden_inputs
 from secateur_agent.bundle.manifest import BundleError, Golden
 from secateur_agent.inference.backend import Backend, BackendError, one_line, open_backend
+from secateur_agent.inference.control import LoadRung
 from secateur_agent.profiling.measure import ProfileRequest, ProfileResult
 from secateur_agent.profiling.memory import peak_rss_mb
 from secateur_agent.protocol.messages import RungMeasurement
@@ -41,14 +42,15 @@ def profile(request: ProfileRequest) -> ProfileResult:
     load = request.load
     try:
         backend = open_backend(load)
-        worst = _golden_error(request, backend) if request.golden else None
+        errors = _golden_errors(request, backend)
         feeds = _random_inputs(request)
         latencies_ms = _latencies_ms(request, backend, feeds, started + request.time_limit_s)
     except (BackendError, BundleError) as error:
         return ProfileResult(ok=False, error=str(error))
     except MemoryError:
         return ProfileResult(ok=False, error=f"rung {load.rung}: not enough memory to run it")
-    failure = _failure(load.rung, request.golden, worst)
+    failure = _failure(load, errors)
+    worst = max((error for error, _ in errors), default=None)
     return ProfileResult(
         ok=not failure,
         error=failure,
@@ -59,17 +61,21 @@ def profile(request: ProfileRequest) -> ProfileResult:
     )
 
 
-def _golden_error(request: ProfileRequest, backend: Backend) -> float:
-    assert request.golden is not None
+def _golden_errors(request: ProfileRequest, backend: Backend) -> list[tuple[float, float]]:
+    """Error and tolerance of each output tensor; nothing if there is no golden check."""
+    if request.golden is None:
+        return []
     arrays = golden_inputs(request.golden, request.load.inputs)
     outputs = backend.run({spec.name: array for spec, array in zip(request.load.inputs, arrays)})
-    return golden_error(request.golden, outputs[0])
+    return golden_errors(request.golden, outputs)
 
 
-def _failure(rung: str, golden: Golden | None, worst: float | None) -> str:
-    if golden is None or worst is None or worst <= golden.tolerance:
-        return ""
-    return f"rung {rung}: golden outputs differ by {worst:.3g}, more than the tolerance {golden.tolerance:.3g}"
+def _failure(load: LoadRung, errors: Sequence[tuple[float, float]]) -> str:
+    for spec, (error, tolerance) in zip(load.outputs, errors):
+        if not error <= tolerance:
+            output = f"output {spec.name}: " if len(errors) > 1 else ""
+            return f"rung {load.rung}: {output}golden outputs differ by {error:.3g}, more than the tolerance {tolerance:.3g}"
+    return ""
 
 
 def _random_inputs(request: ProfileRequest) -> dict[str, NDArray[Any]]:

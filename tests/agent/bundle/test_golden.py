@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur_agent.bundle.golden import golden_error, golden_inputs
-from secateur_agent.bundle.manifest import BundleError, Golden, TensorSpec
+from secateur_agent.bundle.golden import golden_error, golden_errors, golden_inputs
+from secateur_agent.bundle.manifest import BundleError, Golden, GoldenOutput, TensorSpec
 
 
 def golden(seed: int = 1, low: float = -1.0, high: float = 1.0, outputs: tuple[float, ...] = (1.0, 2.0)) -> Golden:
@@ -56,3 +57,12 @@ def test_error_is_the_largest_difference_over_what_is_expected() -> None:
 @pytest.mark.parametrize("output", [[1.0], [np.nan, 2.0], [1.0, np.inf], []])
 def test_an_output_that_is_short_or_not_finite_is_infinitely_wrong(output: list[float]) -> None:
     assert golden_error(golden(), np.array(output, np.float32)) == float("inf")
+
+
+def test_every_output_has_its_own_tolerance_and_one_that_is_not_compared_may_be_anything() -> None:
+    known = GoldenOutput(outputs=(3.0,), tolerance=0.5)
+    check = msgspec.structs.replace(golden(), others=(GoldenOutput(outputs=(), tolerance=0.0), known))
+    outputs = [np.array([1.0, 2.0]), np.array([7]), np.array([[3.25, 8.0]])]
+    assert golden_errors(check, outputs) == [(0.0, 0.1), (0.0, 0.0), (0.25, 0.5)]
+    with pytest.raises(BundleError, match="3 outputs are expected, there are 2"):
+        golden_errors(check, outputs[:2])

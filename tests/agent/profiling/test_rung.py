@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from onnx import TensorProto, helper
 
 from secateur_agent.bundle.golden import golden_inputs
-from secateur_agent.bundle.manifest import Golden
+from secateur_agent.bundle.manifest import Golden, GoldenOutput, TensorSpec
 from secateur_agent.profiling.measure import ProfileRequest, ProfileResult
 
 
@@ -61,6 +62,25 @@ def test_a_rung_that_computes_something_else_is_not_measured(tiny_rungs: Any) ->
     assert not result.ok
     assert result.measurement is None
     assert result.error.startswith("rung r0-fp32: golden outputs differ by ")
+
+
+def test_a_second_output_is_checked_too_and_named(tiny_rungs: Any) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Neg", ["x"], ["z"])],
+        "two",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in ("y", "z")],
+    )
+    outputs = tuple(TensorSpec(name=name, shape=(-1, 4)) for name in ("y", "z"))
+    load = tiny_rungs.write(graph, "r0-fp32", 4, outputs=outputs)
+    blank = Golden(seed=7, low=-2.0, high=2.0, outputs=(0.0,), tolerance=1e-4)
+    x = golden_inputs(blank, load.inputs)[0].ravel().tolist()
+    second = GoldenOutput(outputs=tuple(-value for value in x), tolerance=1e-4)
+    right = msgspec.structs.replace(blank, outputs=tuple(x), others=(second,))
+    assert run(ProfileRequest(load=load, golden=right, runs=1)).ok
+    wrong = msgspec.structs.replace(right, others=(msgspec.structs.replace(second, outputs=tuple(x)),))
+    result = run(ProfileRequest(load=load, golden=wrong, runs=1))
+    assert result.error.startswith("rung r0-fp32: output z: golden outputs differ by ")
 
 
 def test_outputs_that_are_not_finite_fail_the_golden_check(tiny_rungs: Any) -> None:
