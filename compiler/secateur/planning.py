@@ -73,7 +73,8 @@ def plan(
         InfeasibleError: if no network meets the budgets.
     """
     # One path for all profiles: so their rungs coincide where budgets allow, and are tuned once.
-    common = partial(_share_of_full, targets, costs, groups.full())
+    whole = [target.latency_ms(costs, groups.full()) for target in targets]
+    common = partial(_share_of_full, targets, costs, whole)
     trials = Trials(Probe(network, groups, calibration).distance, trials_file(folder, network, calibration))
     losses = measured_losses(groups, trials.distance, lambda done, count: progress("search", done, count))
     if settings.drop_blocks:
@@ -175,6 +176,6 @@ def _limits(plans: Sequence[Plan], target: Estimator, costs: Costs, budget: Budg
     return allowed
 
 
-def _share_of_full(targets: Sequence[Estimator], costs: Costs, full: Keep, keep: Keep) -> float:
+def _share_of_full(targets: Sequence[Estimator], costs: Costs, whole: Sequence[float], keep: Keep) -> float:
     """Latency as a share of the full network's, the mean of all targets."""
-    return sum(t.latency_ms(costs, keep) / t.latency_ms(costs, full) for t in targets) / len(targets)
+    return sum(target.latency_ms(costs, keep) / full_ms for target, full_ms in zip(targets, whole)) / len(targets)

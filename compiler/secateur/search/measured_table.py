@@ -67,13 +67,13 @@ class MeasuredTable:
 
     def latency_ms(self, costs: Costs, keep: Keep) -> float:
         """Estimate one inference: the sum of its operators, corrected by what whole networks took."""
-        total = sum(self.operator(cost).latency_ms for cost in costs.of(keep))
+        total = self.operators_ms(costs, keep)
         found = self.table.calibration
         return max(found.scale * total + found.offset_ms, 0.1 * total)
 
     def operators_ms(self, costs: Costs, keep: Keep) -> float:
         """Return the sum of the operators, not corrected."""
-        return sum(self.operator(cost).latency_ms for cost in costs.of(keep))
+        return costs.total(keep, self._operator_ms)
 
     def operator(self, cost: Cost) -> Estimate:
         """Estimate one operator; never less than the table's overhead of an operator."""
@@ -82,6 +82,9 @@ class MeasuredTable:
             found = self._operator(cost)
             self._cache[key] = Estimate(max(found.latency_ms, self.table.operator_overhead_ms), found.basis)
         return self._cache[key]
+
+    def _operator_ms(self, cost: Cost) -> float:
+        return self.operator(cost).latency_ms
 
     def not_measured(self, costs: Costs, keep: Keep) -> tuple[float, list[str]]:
         """Return the share of the time that rests on no measured operator of its kind, and those operators."""

@@ -44,7 +44,7 @@ class Roofline:
 
     def latency_ms(self, costs: Costs, keep: Keep) -> float:
         """Estimate one inference, batch 1, with the profile's threads."""
-        return sum(self.operator_ms(cost) for cost in costs.of(keep))
+        return costs.total(keep, self.operator_ms)
 
     def memory_mb(self, costs: Costs, keep: Keep) -> float:
         """Estimate the peak memory of a fresh worker: bare runtime, weights twice (file and prepacked), activations."""

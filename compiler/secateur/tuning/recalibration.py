@@ -45,10 +45,13 @@ class _Moments:
         """Add batches; return their own mean and deviation."""
         own: list[Tensor] = []
         for x in parts:
-            others = [other for other in range(x.ndim) if other != axis]
-            variance, mean = (value.double() for value in torch.var_mean(x, others, correction=0))
-            count = x.numel() // x.shape[axis]
-            own.append(torch.stack([torch.full_like(mean, count), mean * count, (variance + mean**2) * count]))
+            # As `torch.var_mean` has it, which takes six times as long.
+            rows = x.movedim(axis, 1).reshape(len(x), x.shape[axis], -1)
+            mean = rows.mean(2, keepdim=True)
+            around = torch.linalg.vector_norm(rows - mean, dim=2).double().square().sum(0)
+            means, count = mean[:, :, 0].double(), rows.shape[2]
+            second = around + count * means.square().sum(0)
+            own.append(torch.stack([torch.full_like(second, len(x) * count), count * means.sum(0), second]))
         found = torch.stack(own).sum(0)
         before = self._sums.get(table)
         self._sums[table] = found if before is None else before + found

@@ -56,3 +56,16 @@ def test_a_dropped_block_costs_nothing(name: str) -> None:
         assert costs.peak_activation_elements(keep) == alone.peak_activation_elements(full)
         assert model.latency_ms(costs, keep) < model.latency_ms(costs, groups.full())
         assert model.size_kb(costs, keep) == pytest.approx(model.size_kb(alone, full))
+
+
+@pytest.mark.parametrize("name", ["resnet-a", "mobilenet"])
+def test_a_total_is_the_sum_over_operators_whatever_was_asked_before(name: str) -> None:
+    network = network_of(name)
+    groups = find_groups(network)
+    costs, models = Costs(network, groups), [Roofline(board(), precision) for precision in ("int8", "fp32")]
+    keeps = random_keeps(groups, 4)
+    keeps += [{**keep, groups.blocks[0].id: 0} for keep in keeps]
+    for keep in [*keeps, *keeps]:
+        for model in models:
+            assert costs.total(keep, model.operator_ms) == pytest.approx(sum(map(model.operator_ms, costs.of(keep))))
+        assert costs.macs(keep) == sum(cost.macs for cost in Costs(network, groups).of(keep))
