@@ -23,7 +23,7 @@ from secateur_agent.bundle.reader import BundleFolder
 from secateur_agent.protocol.messages import Constraints
 
 RNG = np.random.default_rng(5)
-COUNT = 20
+COUNT, MANY = 20, 64
 Samples = dict[str, NDArray[Any]]
 
 
@@ -38,9 +38,9 @@ def magika() -> tuple[onnx.ModelProto, Samples]:
 def speech() -> tuple[onnx.ModelProto, Samples]:
     """One step of sound with two states, one sample at a time."""
     model = with_fixed_inputs(installed_file("silero_vad", "data/silero_vad_16k_sequence.onnx"), {"input": (1, 576)})
-    states = {name: (0.3 * RNG.standard_normal((COUNT, 1, 128))).astype(np.float32) for name in ("h", "c")}
-    loudness = np.exp(RNG.uniform(-4, 0, (COUNT, 1)))
-    return model, {"input": (loudness * RNG.standard_normal((COUNT, 576))).astype(np.float32), **states}
+    states = {name: (0.3 * RNG.standard_normal((MANY, 1, 128))).astype(np.float32) for name in ("h", "c")}
+    loudness = np.exp(RNG.uniform(-4, 0, (MANY, 1)))
+    return model, {"input": (loudness * RNG.standard_normal((MANY, 576))).astype(np.float32), **states}
 
 
 class Unlabelled:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from secateur.ir import Network, Node, Samples, Table
+from secateur.tuning.moments import Moments
 from secateur.twin import batches, fixed_values, run, split
 from secateur.twin.execute import channel_view, run_together
 
@@ -35,38 +36,6 @@ class Statistics:
     deviation: NDArray[np.float64]
 
 
-class _Moments:
-    """First and second moments per channel, summed over batches."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-
-    def add(self, table: str, parts: Sequence[Tensor], axis: int) -> Statistics:
-        """Add batches; return their own mean and deviation."""
-        own: list[Tensor] = []
-        for x in parts:
-            # As `torch.var_mean` has it, which takes six times as long.
-            rows = x.movedim(axis, 1).reshape(len(x), x.shape[axis], -1)
-            mean = rows.mean(2, keepdim=True)
-            around = torch.linalg.vector_norm(rows - mean, dim=2).double().square().sum(0)
-            means, count = mean[:, :, 0].double(), rows.shape[2]
-            second = around + count * means.square().sum(0)
-            own.append(torch.stack([torch.full_like(second, len(x) * count), count * means.sum(0), second]))
-        found = torch.stack(own).sum(0)
-        before = self._sums.get(table)
-        self._sums[table] = found if before is None else before + found
-        return _statistics(found)
-
-    def statistics(self) -> dict[str, Statistics]:
-        return {table: _statistics(sums) for table, sums in self._sums.items()}
-
-
-def _statistics(sums: Tensor) -> Statistics:
-    count, first, second = sums
-    mean = first / count
-    return Statistics(mean.numpy(), (second / count - mean**2).clamp_min(0).sqrt().numpy())
-
-
 def measure_statistics(network: Network, inputs: Samples) -> dict[str, Statistics]:
     """Measure what every ``Affine`` node of the full network gives.
 
@@ -77,19 +46,24 @@ def measure_statistics(network: Network, inputs: Samples) -> dict[str, Statistic
     Returns:
         Table → statistics of the node's output.
     """
-    moments = _Moments()
+    moments: dict[str, Moments] = {}
     nodes = {node.output: node for node in network.nodes if node.op == "Affine"}
 
     def observe(name: str, value: Tensor) -> None:
         if name in nodes:
-            moments.add(nodes[name].attrs["table"], [value], nodes[name].attrs["axis"])
+            attrs = nodes[name].attrs
+            moments.setdefault(attrs["table"], Moments()).add(value, attrs["axis"])
 
     values = fixed_values(network)
     with torch.no_grad():
         for batch in batches(network, inputs):
             run(network, batch, values, on_tensor=observe)
     signs = {name: np.where(table.scale < 0, -1.0, 1.0) for name, table in network.tables.items()}
-    return {name: Statistics(s.mean, signs[name] * s.deviation) for name, s in moments.statistics().items()}
+    return {name: _statistics(found, signs[name]) for name, found in moments.items()}
+
+
+def _statistics(moments: Moments, sign: NDArray[np.float64] | float = 1.0) -> Statistics:
+    return Statistics(moments.mean.numpy(), sign * moments.variance.sqrt().numpy())
 
 
 class _Recalibrating:
@@ -102,7 +76,7 @@ class _Recalibrating:
         self._fixed = fixed_values(network)
         self._targets, self._skip = targets, skip
         self._tables = network.tables
-        self._moments = _Moments()
+        self._moments: dict[str, Moments] = {}
 
     def weight(self, name: str) -> Tensor:
         return self._fixed.weight(name)
@@ -114,14 +88,20 @@ class _Recalibrating:
         table, axis = node.attrs["table"], node.attrs["axis"]
         if table in self._skip:
             return [self._fixed.affine(node, x) for x in parts]
-        found = fold(self._moments.add(table, parts, axis), self._targets[table], self._tables[table])
+        own = Moments()
+        for x in parts:
+            own.add(x, axis)
+        self._moments.setdefault(table, Moments()).merge(own)
+        found = fold(_statistics(own), self._targets[table], self._tables[table])
         scale, shift = torch.from_numpy(found.scale), torch.from_numpy(found.shift)
         return [x * channel_view(scale, axis, x.ndim) + channel_view(shift, axis, x.ndim) for x in parts]
 
     def tables(self) -> dict[str, Table]:
         """Return the tables that give the target statistics to what was seen."""
-        seen = self._moments.statistics()
-        return {table: fold(found, self._targets[table], self._tables[table]) for table, found in seen.items()}
+        return {
+            table: fold(_statistics(found), self._targets[table], self._tables[table])
+            for table, found in self._moments.items()
+        }
 
 
 def fold(before: Statistics, target: Statistics, fallback: Table) -> Table:

@@ -5,36 +5,42 @@ it gives, from the inputs that each cut network *has by then*, what the full net
 He, Zhang, Sun: Channel Pruning for Accelerating Very Deep Neural Networks, ICCV 2017). New here: the same weights serve all
 networks of the ladder. A row of weights is used by each network that keeps its channel, and a network reads the first of
 its columns; so the normal equations of all of them are added, each in its place, and one solution serves all. Where a layer
-ends a residual branch, its target makes up for what the stream before it has lost already.
+ends a residual branch, its target makes up for what the stream before it has lost already. A quarter of the samples is held
+out of a layer's first solution, and says how far it may move: with few samples and many inputs, hardly or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secateur.ir import Network, Node, Samples, take
+from secateur.ir import Network, Node, Samples, sample_count, take
+from secateur.tuning.equations import HELD_OUT, Equations, positions, solve
+from secateur.tuning.moments import Moments
 from secateur.tuning.recalibration import Statistics
+from secateur.tuning.reference import Reference
 from secateur.tuning.subnetwork import Subnetwork
-from secateur.twin import feeds, fixed_values, run
+from secateur.twin import feeds, fixed_values, split
 from secateur.twin.execute import apply, channel_view
+from secateur.twin.feeds import ELEMENTS
 
-RIDGE = 0.03
-"""Pull towards the original weights, as a share of the mean power of an input: few samples must not be overfitted."""
 FULL_WEIGHT = 3.0
 """The original's equations count for so many times the others' together: it must not get worse."""
-ELEMENTS = 1 << 27
-"""Elements of all of the full network's tensors that are kept at once: bounds memory, and so the number of samples."""
-ROWS = 1 << 16
-"""Most positions that a layer's equations are made of."""
+SAMPLES, FEWEST = 512, 8
+"""Most samples, and fewest however large a network is."""
+MEMORY = 3 << 27
+"""Elements that the largest tensors of all networks may have for all samples together: 1.6 GB."""
 COLUMNS = 1 << 13
 """A layer with more inputs times taps stays as it is: its equations would take minutes."""
+
+Parts = list[Tensor]
+"""A tensor, for each part of the samples."""
 
 
 @dataclass
@@ -57,45 +63,46 @@ class _Walker:
     subnetwork: Subnetwork
     weight: float
     nodes: dict[str, Node]
-    values: dict[str, Tensor]
+    values: dict[str, Parts]
     statistics: dict[str, Statistics] = field(default_factory=dict)
 
 
-def reconstruct(
-    original: Network, subnetworks: Sequence[Subnetwork], inputs: Samples, ridge: float = RIDGE
-) -> Reconstruction:
+def reconstruct(original: Network, subnetworks: Sequence[Subnetwork], inputs: Samples) -> Reconstruction:
     """Solve the shared weights for all networks of a ladder.
 
     Args:
         original: the full network, sorted.
         subnetworks: what is cut from it, the full one first.
         inputs: calibration inputs, (samples, …); a hundred are enough for small networks.
-        ridge: pull towards the original weights.
     """
-    per_sample = sum(int(np.prod(shape[1:])) for shape in original.shapes.values())
-    x = feeds(original, take(inputs, slice(0, max(8, ELEMENTS // max(1, per_sample)))))
+    largest = max(int(np.prod(shape[1:])) for shape in original.shapes.values())
+    count = max(FEWEST, min(SAMPLES, MEMORY // (largest * (1 + len(subnetworks)))))
+    inputs = take(inputs, slice(0, count))
+    most = max(1, sample_count(inputs) // HELD_OUT)  # there must be parts to hold one out
+    parts = [feeds(original, part) for part in split(original, inputs, ELEMENTS, most)]
     others = max(1, len(subnetworks) - 1)
     walkers = [
-        _Walker(s, 1.0 if i else FULL_WEIGHT * others, {n.output: n for n in s.network.nodes}, dict(x))
+        _Walker(s, 1.0 if i else FULL_WEIGHT * others, {n.output: n for n in s.network.nodes}, _columns(parts))
         for i, s in enumerate(subnetworks)
     ]
     weights = {key: np.array(value, np.float32) for key, value in original.weights.items()}
     with torch.no_grad():
-        reference = run(original, x, fixed_values(original), wanted=original.shapes)
-        _Layers(original, reference, weights, ridge).walk(walkers)
+        _Layers(original, Reference(original, parts), weights, len(parts)).walk(walkers)
     return Reconstruction(weights, [walker.statistics for walker in walkers])
+
+
+def _columns(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Parts]:
+    return {name: [part[name] for part in parts] for name in parts[0]}
 
 
 class _Layers:
     """Goes through the layers of the full network and of all cut ones in lockstep."""
 
-    def __init__(
-        self, original: Network, reference: Mapping[str, Tensor], weights: dict[str, NDArray[np.float32]], ridge: float
-    ) -> None:
+    def __init__(self, original: Network, reference: Reference, weights: dict[str, NDArray[np.float32]], parts: int) -> None:
         self._original = original
         self._reference = reference
         self._weights = weights
-        self._ridge = ridge
+        self._parts = parts
         self._readers = original.consumers()
         used = [name for node in original.nodes for name in node.weights]
         self._shared = {name for name in used if used.count(name) > 1}
@@ -108,10 +115,12 @@ class _Layers:
             if self._solvable(node):
                 self._solve(node, [walker for walker, *_ in present])
             for walker, cut_node, last in present:
-                walker.values[cut_node.output] = self._run(walker, node, cut_node)
-                for name in cut_node.inputs:
-                    if last[name] == cut_node.output:
-                        walker.values.pop(name, None)
+                spent = {name for name in cut_node.inputs if last[name] == cut_node.output}
+                walker.values[cut_node.output] = self._run(walker, node, cut_node, spent)
+                for name in spent:
+                    del walker.values[name]
+            self._reference.of(node.output)
+            self._reference.forget(node.output)
 
     def _solvable(self, node: Node) -> bool:
         dense = node.op == "Linear" or (node.op == "Conv" and node.attrs["groups"] == 1)
@@ -125,47 +134,36 @@ class _Layers:
         """Solve one layer's weights."""
         name = node.attrs["weight"]
         before = torch.from_numpy(self._weights[name].reshape(len(self._weights[name]), -1)).double()
-        outputs, columns = before.shape
         kernel = self._weights[name].shape[2:]
         taps = int(np.prod(kernel, dtype=np.int64))
-        found: list[tuple[Tensor, Tensor, Tensor, NDArray[np.int64]]] = []
+        found = []
         for walker in walkers:
             rows, inputs = walker.subnetwork.index[name][:2]
-            a, target = _rows(
-                node, kernel, walker.values[walker.nodes[node.output].inputs[0]], self._target(node, walker, rows)
-            )
-            place = torch.from_numpy((inputs[:, None] * taps + np.arange(taps)).ravel())
-            share = walker.weight / len(a)
-            found.append((share * (a.T @ a), share * (a.T @ target), place, rows))
-        after = before.clone()
-        for members, chosen in _alike([rows for *_, rows in found], outputs).items():
-            gram = torch.zeros((columns, columns), dtype=torch.float64)
-            right = torch.zeros((columns, len(chosen)), dtype=torch.float64)
-            for number in members:
-                own, product, place, rows = found[number]
-                gram[place[:, None], place[None]] += own
-                right[place] += product[:, torch.from_numpy(np.searchsorted(rows, chosen))]
-            power = gram.diagonal().mean().clamp_min(1e-12)
-            pull = self._ridge * power * torch.eye(columns, dtype=torch.float64)
-            index = torch.tensor(chosen)
-            after[index] = torch.linalg.solve(gram + pull, right + pull @ before[index].T).T
-        self._weights[name] = after.float().numpy().reshape(self._weights[name].shape)
+            columns = torch.from_numpy((inputs[:, None] * taps + np.arange(taps)).ravel())
+            equations = Equations(walker.weight, columns, rows)
+            values = walker.values[walker.nodes[node.output].inputs[0]]
+            for part, (x, target) in enumerate(zip(values, self._targets(node, walker, rows))):
+                equations.add(part, *positions(node, kernel, x, target, self._parts))
+            found.append(equations)
+        self._weights[name] = solve(before, found).float().numpy().reshape(self._weights[name].shape)
 
-    def _target(self, node: Node, walker: _Walker, rows: NDArray[np.int64]) -> Tensor:
+    def _targets(self, node: Node, walker: _Walker, rows: NDArray[np.int64]) -> Iterator[Tensor]:
         """What the layer should give on its kept channels, before the scale and shift of the full network."""
         kept = torch.from_numpy(rows)
-        axis = 1 if node.op == "Conv" else self._reference[node.output].ndim - 1
+        axis = 1 if node.op == "Conv" else len(self._original.shapes[node.output]) - 1
         affine = self._readers[node.output][0]
         residual = self._residual(affine, walker)
         if residual is None:
-            return self._reference[node.output].index_select(axis, kept)
+            yield from (value.index_select(axis, kept) for value in self._reference.of(node.output))
+            return
         table = self._original.tables[affine.attrs["table"]]
         scale = torch.from_numpy(np.where(np.abs(table.scale) > 1e-6, table.scale, 1.0)[rows].astype(np.float32))
         shift = torch.from_numpy(np.asarray(table.shift[rows], np.float32))
-        wanted = self._reference[residual[0]].index_select(axis, kept) - residual[1]
-        return (wanted - channel_view(shift, axis, wanted.ndim)) / channel_view(scale, axis, wanted.ndim)
+        for whole, other in zip(self._reference.of(residual[0]), residual[1]):
+            wanted = whole.index_select(axis, kept) - other
+            yield (wanted - channel_view(shift, axis, wanted.ndim)) / channel_view(scale, axis, wanted.ndim)
 
-    def _residual(self, affine: Node, walker: _Walker) -> tuple[str, Tensor] | None:
+    def _residual(self, affine: Node, walker: _Walker) -> tuple[str, Parts] | None:
         """If only an Add reads the layer and its other operand is there: the Add's output, and that operand."""
         readers = self._readers[affine.output]
         if len(readers) != 1 or readers[0].op != "Add" or affine.output in self._original.outputs:
@@ -173,80 +171,62 @@ class _Layers:
         addition = walker.nodes.get(readers[0].output)
         others = [name for name in addition.inputs if name != affine.output] if addition is not None else []
         value = walker.values.get(others[0]) if len(others) == 1 else None
-        same = value is not None and value.ndim == len(self._original.shapes[affine.output])
+        same = value is not None and value[0].ndim == len(self._original.shapes[affine.output])
         return (readers[0].output, value) if same and value is not None else None
 
-    def _run(self, walker: _Walker, full_node: Node, node: Node) -> Tensor:
-        inputs = [walker.values[name] for name in node.inputs]
+    def _run(self, walker: _Walker, full_node: Node, node: Node, spent: AbstractSet[str]) -> Parts:
         network = walker.subnetwork.network
         if node.op == "Affine" and node.output not in self._original.outputs:
-            return self._refit(walker, full_node, inputs[0])
+            return self._refit(walker, full_node, walker.values[node.inputs[0]])
         weights = {name: self._weights[name][np.ix_(*walker.subnetwork.index[name])] for name in node.weights}
         tables = {node.attrs["table"]: network.tables[node.attrs["table"]]} if "table" in node.attrs else {}
-        return apply(node, inputs, fixed_values(Network({}, {}, [], weights, tables, {})))
+        values = fixed_values(Network({}, {}, [], weights, tables, {}))
+        outputs = []
+        for part in range(self._parts):
+            outputs.append(apply(node, [walker.values[name][part] for name in node.inputs], values))
+            for name in spent:
+                walker.values[name][part] = _GONE
+        return outputs
 
-    def _refit(self, walker: _Walker, node: Node, x: Tensor) -> Tensor:
+    def _refit(self, walker: _Walker, node: Node, parts: Parts) -> Parts:
         """Regress what each channel should be on what it is; note its mean and deviation."""
         table, axis = node.attrs["table"], node.attrs["axis"]
         kept = torch.from_numpy(walker.subnetwork.tables[table])
         residual = self._residual(node, walker)
-        wanted = self._reference[node.output].index_select(axis, kept)
-        if residual is not None:
-            wanted = self._reference[residual[0]].index_select(axis, kept) - residual[1]
-        others = [other for other in range(x.ndim) if other != axis]
-        if wanted.shape != x.shape:
-            return self._as_it_was(walker, node, x)
-        mean, goal = x.mean(others, keepdim=True), wanted.mean(others, keepdim=True)
-        variance = ((x - mean) ** 2).mean(others, keepdim=True)
-        covariance = ((x - mean) * (wanted - goal)).mean(others, keepdim=True)
+        whole = self._reference.of(node.output if residual is None else residual[0])
+
+        def wanted(part: int) -> Tensor:
+            value = whole[part].index_select(axis, kept)
+            return value if residual is None else value - residual[1][part]
+
+        if wanted(0).shape != parts[0].shape:
+            return self._as_it_was(walker, node, parts)
+        moments = Moments()
+        for part, x in enumerate(parts):
+            moments.add(x, axis, wanted(part))
         negative = torch.from_numpy(walker.subnetwork.network.tables[table].scale < 0)
-        sign = channel_view(torch.where(negative, -1.0, 1.0), axis, x.ndim)
+        sign = torch.where(negative, -1.0, 1.0).double()
         # Another sign than the full network's would turn that of shared weights, for one network alone.
-        gain = (sign * covariance / variance.clamp_min(1e-12)).clamp_min(0.0)
-        deviation = (sign * gain * variance.sqrt()).flatten().double().numpy()
-        walker.statistics[table] = Statistics(goal.flatten().double().numpy(), deviation)
-        return (x - mean) * sign * gain + goal
+        gain = (sign * moments.covariance / moments.variance.clamp_min(1e-12)).clamp_min(0.0)
+        deviation = (sign * gain * moments.variance.sqrt()).numpy()
+        walker.statistics[table] = Statistics(moments.goal.numpy(), deviation)
+        slope = sign * gain
+        offset = moments.goal - slope * moments.mean
+        slope_view, offset_view = (channel_view(value.float(), axis, parts[0].ndim) for value in (slope, offset))
+        return [x * slope_view + offset_view for x in parts]
 
     @staticmethod
-    def _as_it_was(walker: _Walker, node: Node, x: Tensor) -> Tensor:
+    def _as_it_was(walker: _Walker, node: Node, parts: Parts) -> Parts:
         """Scale and shift along one axis where another is cut: nothing to compare with, so they stay the full network's."""
         table, axis = walker.subnetwork.network.tables[node.attrs["table"]], node.attrs["axis"]
-        scale, shift = (channel_view(torch.from_numpy(v), axis, x.ndim) for v in (table.scale, table.shift))
-        y = x * scale + shift
-        others = [other for other in range(x.ndim) if other != axis]
-        mean, deviation = y.mean(others), x.std(others, correction=0) * torch.from_numpy(table.scale)
+        scale, shift = (torch.from_numpy(v) for v in (table.scale, table.shift))
+        moments = Moments()
+        for x in parts:
+            moments.add(x, axis)
+        mean, deviation = scale * moments.mean + shift, scale * moments.variance.sqrt()
         walker.statistics[node.attrs["table"]] = Statistics(mean.double().numpy(), deviation.double().numpy())
-        return y
+        views = [channel_view(value, axis, parts[0].ndim) for value in (scale, shift)]
+        return [x * views[0] + views[1] for x in parts]
 
 
-def _alike(kept: Sequence[NDArray[np.int64]], outputs: int) -> dict[tuple[int, ...], list[int]]:
-    """Group output channels by the networks that keep them: (numbers of networks) → channels, ascending."""
-    found: dict[tuple[int, ...], list[int]] = {}
-    sets = [set(rows.tolist()) for rows in kept]
-    for channel in range(outputs):
-        members = tuple(number for number, rows in enumerate(sets) if channel in rows)
-        if members:
-            found.setdefault(members, []).append(channel)
-    return found
-
-
-def _rows(node: Node, kernel: tuple[int, ...], x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the layer's equations: inputs (positions, in · taps) and targets (positions, out), float64."""
-    if node.op == "Linear":
-        a, b = x.reshape(-1, x.shape[-1]), target.reshape(-1, target.shape[-1])
-    else:
-        a, b = _patches(node, kernel, x), target.movedim(1, -1).reshape(-1, target.shape[1])
-    if len(a) > ROWS:
-        chosen = torch.linspace(0, len(a) - 1, ROWS).long()
-        a, b = a[chosen], b[chosen]
-    return a.double(), b.double()
-
-
-def _patches(node: Node, kernel: tuple[int, ...], x: Tensor) -> Tensor:
-    """Unfold the input of a convolution: (samples · positions, in · taps)."""
-    attrs, spatial = node.attrs, x.ndim - 2
-    pads = attrs["pads"]
-    x = F.pad(x, [pad for axis in reversed(range(spatial)) for pad in (pads[axis], pads[axis + spatial])])
-    x, ones = (x, ()) if spatial == 2 else (x.unsqueeze(2), (1,))
-    unfolded = F.unfold(x, (*ones, *kernel), (*ones, *attrs["dilations"]), 0, (*ones, *attrs["strides"]))
-    return unfolded.transpose(1, 2).reshape(-1, unfolded.shape[1])
+_GONE = torch.empty(0)
