@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from secateur.load import Task
+
 from ..case import Measured, say
+from .data import Cifar, trained
 from .data import folder as data_folder
+from .ours import accuracy_of_module
 from .runs import FOLDER, SEEDS, SURVEY, RawRow, Survey, chosen, network_of, train_all, within_time
 
 TITLE = "ResNet-20, CIFAR-10, 3,500 training, 500 validation and 1,000 test images"
@@ -22,7 +26,7 @@ def measure(_work: Path) -> list[Measured]:
     FOLDER.mkdir(parents=True, exist_ok=True)
     rows = train_all()
     known = json.loads((FOLDER / SURVEY).read_text(encoding="utf-8"))
-    return [*versus_peer(rows, known), *nested_versus_alone(rows, known)]
+    return [*versus_peer(rows, known), *nested_versus_alone(rows, known), largest_versus_original(rows)]
 
 
 def versus_peer(rows: Sequence[RawRow], known: Survey) -> list[Measured]:
@@ -55,6 +59,16 @@ def nested_versus_alone(rows: Sequence[RawRow], known: Survey) -> list[Measured]
         say(case)
         found.append(Measured("nested-vs-separate", case, float(np.mean(differences))))
     return found
+
+
+def largest_versus_original(rows: Sequence[RawRow]) -> Measured:
+    """Return the test accuracy of the ladder's largest rung less the original's, in points."""
+    original = accuracy_of_module(trained(), Task(Cifar(), "CIFAR-10"), "test")
+    largest = _by_seed(rows, "nested", "full")
+    differences = [100 * (largest[seed].test - original) for seed in SEEDS]
+    case = f"{TITLE}: {_mean(largest):.1%}, the original {original:.1%}; {_interval(differences)}"
+    say(case)
+    return Measured("nested-largest", case, float(np.mean(differences)))
 
 
 def _by_seed(rows: Sequence[RawRow], who: str, point: str, variant: str | None = None) -> dict[int, RawRow]:

@@ -17,7 +17,6 @@ from secateur.ir.groups import Keep
 from secateur.load import Task, export_module
 from secateur.master import Master, subnetwork_of, tune_master, untuned_master
 from secateur.probing import Probe
-from secateur.protection import protect_largest
 from secateur.pruning import cut, sort_groups
 from secateur.search import Costs, Losses, Step, measured_losses, shrink_path
 from secateur.search.exchange import exchange
@@ -94,20 +93,17 @@ def _quiet(step: int, loss: float) -> None:
     del step, loss
 
 
-def tune_nested(ours: Ours, keeps: Sequence[Keep], settings: SandwichSettings) -> tuple[list[Network], float]:
-    """Tune the full network and these as one ladder; return all, the full one first, and the share of tuning kept."""
+def tune_nested(ours: Ours, keeps: Sequence[Keep], settings: SandwichSettings) -> list[Network]:
+    """Tune the full network and these as one ladder; return all, the full one first.
+
+    The largest rung is not protected: that is judged on validation images, and the original was trained on these.
+    """
     every = [ours.groups.full(), *keeps]
     macs = [ours.costs.macs(keep) for keep in every]
     plans = [Plan(dict(keep), m / 1e6, 0.0, 0.0, 0.0, m, ours.costs.params(keep)) for keep, m in zip(every, macs)]
     path = [Step(dict(keep), m / 1e6) for keep, m in zip(every, macs)]
     master = tune_master(ours.network, ours.groups, {}, [plans], path, ours.task, settings, _quiet)
-    untuned = untuned_master(ours.network, ours.groups, {}, ours.task)
-
-    def metric(network: Network) -> float:
-        return accuracy(network, ours.task, "validation")
-
-    master, share = protect_largest(untuned, master, metric)
-    return [master.rung_network(keep) for keep in every], share
+    return [master.rung_network(keep) for keep in every]
 
 
 def accuracy(network: Network, task: Task, split: str) -> float:

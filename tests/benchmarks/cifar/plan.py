@@ -6,7 +6,8 @@ Structures are found once, on a quiet machine, and kept in a file beside the row
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from secateur.ir.groups import Keep, keep_key
 from secateur.load import export_module
 from secateur.measuring import measure_table
 from secateur.search import MeasuredTable
+from secateur.search.path import widths
 from secateur_profiles import load as load_profile
 
 from ..case import say
@@ -33,6 +35,9 @@ VARIANTS = ("inner-l2", "inner-taylor", "all-l2")
 GRID, WORK_GRID = 8, 4
 NEAR = (0.9, 1.08, 10)
 """Secateur's networks are planned for latencies near those of the peer's: times a factor from … to, so many."""
+BANDS = (0.91, 0.94, 0.97, 1.0, 1.03)
+"""Of their neighbours, those are measured too that lose least in each of these bands of planned time."""
+EACH = 6
 _ROUNDS = 25
 
 
@@ -81,6 +86,7 @@ def survey(ours: Ours, path: Path) -> dict[str, Any]:
     known_ms = dict(zip(names, theirs))
     limits = [factor * known_ms[name] / full_ms for name in TIMED for factor in np.linspace(*NEAR)]
     planned = [ours.ladder([limit], share, GRID)[0] for limit in limits]
+    planned += [keep for name in TIMED for keep in _best_near(ours, planned, share, known_ms[name] / full_ms)]
     planned = list({keep_key(keep): keep for keep in planned}.values())
     say(f"Secateur planned {len(planned)} networks by a measured table")
     files += [ours.file(keep) for keep in planned]
@@ -97,3 +103,24 @@ def survey(ours: Ours, path: Path) -> dict[str, Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found
+
+
+def _best_near(
+    ours: Ours, planned: Sequence[dict[str, int]], share: Callable[[Keep], float], time: float
+) -> list[dict[str, int]]:
+    """Return neighbours of planned networks, one or two groups a step apart, that lose least near a time."""
+    options = widths(ours.groups, ours.losses, GRID)
+    found = {keep_key(keep): keep for keep in planned}
+    for _ in range(2):
+        for keep in list(found.values()):
+            for group, counts in options.items():
+                place = counts.index(keep[group])
+                for count in counts[max(0, place - 1) : place + 2]:
+                    other = {**keep, group: count}
+                    if BANDS[0] * time < share(other) <= BANDS[-1] * time:
+                        found[keep_key(other)] = other
+    kept = []
+    for low, high in pairwise(BANDS):
+        inside = [keep for keep in found.values() if low * time < share(keep) <= high * time]
+        kept += sorted(inside, key=ours.loss)[:EACH]
+    return kept

@@ -186,11 +186,11 @@ def _alone(ours: Ours, run: Run) -> list[dict[str, Any]]:
 def _nested(ours: Ours, run: Run) -> list[dict[str, Any]]:
     points, keeps = zip(*_ladder(ours).items())
     settings = SandwichSettings(steps=NESTED_STEPS, widths=1 + len(keeps), between=0, balance=BALANCE, seed=run.seed)
-    networks, share = tune_nested(ours, keeps, settings)
+    networks = tune_nested(ours, keeps, settings)
     every = [ours.groups.full(), *keeps]
     return [
         {
-            "variant": f"tuning taken to {share:g}",
+            "variant": "",
             "point": point,
             "work": ours.share(keep),
             "steps": NESTED_STEPS,
