@@ -10,6 +10,7 @@ from secateur.assembly import BuiltRung
 from secateur.gains import Gains
 from secateur.ir import Budget, Groups
 from secateur.ir.groups import KeepKey
+from secateur.protection import ALLOWED
 from secateur.search import Coverage
 from secateur.sparsifying import SparsityReport
 from secateur_agent.bundle.manifest import RungEntry
@@ -31,6 +32,7 @@ class CompileSettings:
         criterion: what ranks channels.
         steps: of tuning; 0 reconstructs and recalibrates only.
         balance: of the rungs' losses in tuning: 0 sums them as they are, so that the smallest count most, 1 evenly.
+        largest_may_lose: points of the metric, on validation; tuning is taken back as far as that needs.
         precisions: empty takes each profile's first that can be built.
         latency_tables: to plan from instead of the roofline, each for one of the profiles.
         find_tables: whether to look for tables in the user's data folder, too.
@@ -55,6 +57,7 @@ class CompileSettings:
     criterion: str = "magnitude-l2"
     steps: int = 300
     balance: float = 0.0
+    largest_may_lose: float = 100 * ALLOWED
     precisions: tuple[str, ...] = ()
     seed: int = 0
     latency_tables: tuple[Path, ...] = ()

@@ -25,7 +25,7 @@ from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master, untuned_master
 from secateur.planning import forget_trials, plan
 from secateur.programs import parents_of, write_parents
-from secateur.protection import protect_largest
+from secateur.protection import explain, protect_largest
 from secateur.pruning import cut, sort_groups
 from secateur.pruning.weights import check_pattern
 from secateur.scheduling import TRAINING, Material, check_preparation, prepare
@@ -172,7 +172,9 @@ def _compile(
         reconstructed.append,
     )
     untuned = untuned_master(teacher, groups, scores, loaded)
-    master, tuned_share = protect_largest(untuned, tuned, judge.twin_metric)
+    allowed = settings.largest_may_lose / 100
+    master, tuned_share = protect_largest(untuned, tuned, judge.twin_metric, allowed)
+    notes += explain(tuned_share, allowed)
     clock.lap("tune")
     dense = master
     if sparsity is not None:

@@ -42,6 +42,22 @@ def protect_largest(
     raise AssertionError("the last share is always accepted")
 
 
+def explain(share: float, allowed: float) -> list[str]:
+    """Return a line for the user if tuning was not taken whole.
+
+    Args:
+        share: how far it was taken, 0 to 1.
+        allowed: what the largest rung may lose, in units of the metric.
+    """
+    if share == 1:
+        return []
+    return [
+        f"tuning: taken to {share:.0%} of its way, or the largest rung would lose more than {100 * allowed:g} points on "
+        "validation; smaller rungs are worse for it. A network that was trained on the validation samples knows them by "
+        "heart: then give others, or allow more with --largest-may-lose"
+    ]
+
+
 def _on_the_line(untuned: Master, tuned: Master, share: float) -> Master:
     if share == 1:
         return tuned

@@ -10,7 +10,7 @@ from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import Network
 from secateur.master import Master, untuned_master
-from secateur.protection import protect_largest
+from secateur.protection import explain, protect_largest
 from secateur.pruning import sort_groups
 from secateur.tuning import measure_statistics
 
@@ -78,3 +78,11 @@ def test_where_every_step_harms_the_original_stays_itself(untuned: Master) -> No
     for name, table in untuned.network.tables.items():
         np.testing.assert_array_equal(original.tables[name].scale, table.scale)
     assert protected.rung_network({g: s // 2 for g, s in untuned.groups.full().items()}).params < original.params
+
+
+def test_whoever_loses_tuning_is_told_why_and_what_to_do() -> None:
+    assert explain(1.0, 0.002) == []
+    (line,) = explain(0.25, 0.002)
+    assert "taken to 25% of its way" in line
+    assert "more than 0.2 points" in line
+    assert "--largest-may-lose" in line

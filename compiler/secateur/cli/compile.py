@@ -87,6 +87,15 @@ def compile_(
             max=1,
         ),
     ] = 0.0,
+    largest_may_lose: Annotated[
+        float,
+        typer.Option(
+            metavar="POINTS",
+            help="What the largest rung may lose on validation; tuning is taken back as far as that needs.",
+            min=0,
+            max=100,
+        ),
+    ] = 0.2,
     precision: Annotated[
         list[str] | None,
         typer.Option("--precision", metavar="NAME", help="int8 or fp32. Default: the profile's first.", show_default=False),
@@ -172,6 +181,7 @@ def compile_(
         criterion=criterion,
         steps=steps,
         balance=balance,
+        largest_may_lose=largest_may_lose,
         precisions=tuple(precision or ()),
         latency_tables=tuple(latency_table or ()),
         find_tables=True,
