@@ -32,7 +32,7 @@ def test_the_json_says_of_each_rung_what_programs_need(result: object, tmp_path:
 
 
 def test_what_the_criterion_notes_is_told(result: CompileResult, tmp_path: Path) -> None:
-    assert "<h2>Notes</h2>" not in render(summarise(result))
+    assert "<h2>Notes</h2>" not in render(summarise(replace(result, notes=[])))
     noted = replace(result, notes=["criterion lrp: Softmax (attention) has no rule: gradient × input stands in"])
     write_report(tmp_path, noted)
     assert json.loads((tmp_path / "report.json").read_text())["notes"] == noted.notes
