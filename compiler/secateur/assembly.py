@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
 
 from secateur.bundle.pack import digest, encode_base
 from secateur.evaluation import GateResult, Session, check_rung, golden_check
-from secateur.export import Program, child_of, export_fp32, export_int8
+from secateur.export import child_of
 from secateur.fitting import Shortfall, fit_rung, shortfall
-from secateur.ir import Budget, Groups, InfeasibleError, Network, Samples, arrays_of, joined, samples_of, take
+from secateur.ir import PRECISIONS, Budget, InfeasibleError, Network, Samples, arrays_of, joined, samples_of, take
 from secateur.load import Task
-from secateur.master import Array, Indexes, Master
-from secateur.quantization import Ranges, measure_ranges, parameters, weight_scales
+from secateur.master import Array, Master
+from secateur.quantization import measure_ranges
 from secateur.search import Estimator, Plan
 from secateur.twin import batches, fixed_values, run
-from secateur_agent.bundle.manifest import RungEntry, TensorSpec
+from secateur.writing import file_of, program_of
+from secateur_agent.bundle.manifest import Precision, RungEntry, TensorSpec
 from secateur_agent.bundle.recipe import Recipe, encode_recipe
 from secateur_agent.protocol.messages import RungMeasurement
 
@@ -94,7 +95,14 @@ def tensor_specs(network: Network) -> tuple[list[TensorSpec], list[TensorSpec]]:
 
 
 def build_rung(
-    master: Master, judge: Judge, plan: Plan, number: int, precision: str, base_sha256: str, parent: Recipe | None
+    master: Master,
+    judge: Judge,
+    plan: Plan,
+    number: int,
+    precision: str,
+    base_sha256: str,
+    parent: Recipe | None,
+    runtime: str = "onnxruntime",
 ) -> BuiltRung:
     """Make one rung.
 
@@ -103,27 +111,29 @@ def build_rung(
         judge: validation data.
         plan: keep-counts and estimates.
         number: the n of ``r<n>-<precision>``.
-        precision: ``int8`` or ``fp32``.
+        precision: of its file.
         base_sha256: digest of the base file of this precision.
         parent: a recipe with its own program whose program this rung may share.
+        runtime: that reads the file.
     """
     network = master.rung_network(plan.keep)
     index, base = master.index(plan.keep), master.base(precision)
-    ranges = measure_ranges(network, master.calibration) if precision == "int8" else {}
-    program = _export(master, network, index, precision, ranges)
+    kind = PRECISIONS[precision]
+    ranges = measure_ranges(network, master.calibration) if kind.activations else None
+    program = program_of(master, network, index, precision, ranges, runtime)
     recipe, data = program.recipe(base)
     child = child_of(recipe, parent, _file_digest(parent)) if parent is not None else None
     recipe_file = encode_recipe(child or recipe)
     validation = take(judge.task.inputs("validation"), slice(0, 256))
     reference = outputs_of(network, validation)
-    ordinary = file_of(network, master.calibration, "int8", ranges) if precision == "int8" else None
-    gate = check_rung(data, reference, validation, precision, ordinary)
+    ordinary = file_of(network, master.calibration, precision, ranges, runtime) if kind.integer else None
+    gate = check_rung(data, reference, validation, ordinary)
     # A block that is not named is kept: a device that waits for a new rung should not wait for that.
     blocks = {block.id for block in master.groups.blocks}
     bounds = [_input_range(array[:64]) for array in arrays_of(master.calibration)]
     entry = RungEntry(
         id=f"r{number}-{precision}",
-        precision="int8" if precision == "int8" else "fp32",
+        precision=cast(Precision, precision),
         recipe=digest(recipe_file),
         base=base_sha256,
         file_sha256=digest(data),
@@ -137,7 +147,7 @@ def build_rung(
         memory_mb=_short(plan.memory_mb),
         energy_mj=_short(plan.energy_mj),
         golden=golden_check(
-            data, tensor_specs(network)[0], number, *bounds[0], precision, bounds if len(bounds) > 1 else ()
+            data, tensor_specs(network)[0], number, *bounds[0], kind.tolerance, bounds if len(bounds) > 1 else ()
         ),
     )
     return BuiltRung(entry, recipe, recipe_file, data, gate, inherits=child is not None)
@@ -151,28 +161,6 @@ def _input_range(inputs: Array) -> tuple[float, float]:
     if low == high:
         low, high = float(f"{inputs.min():.3g}"), float(f"{inputs.max():.3g}")
     return (low, high) if low < high else (low - 1, high + 1)
-
-
-def _export(master: Master, network: Network, index: Indexes, precision: str, ranges: Ranges | None = None) -> Program:
-    if precision != "int8":
-        return export_fp32(network, master.network.weights, index)
-    activations = parameters(network, measure_ranges(network, master.calibration) if ranges is None else ranges)
-    scales = weight_scales(network, master.quantized, {name: axes[0] for name, axes in index.items()}, activations)
-    shapes = {name: weight.shape for name, weight in master.network.weights.items()}
-    return export_int8(network, master.quantized, index, activations, scales, shapes)
-
-
-def file_of(network: Network, calibration: Samples, precision: str, ranges: Ranges | None = None) -> bytes:
-    """Return a network by itself as a model file, in the very form of a rung; int8 is quantized on its own weights.
-
-    Args:
-        network: in normal form.
-        calibration: inputs, (samples, …).
-        precision: ``int8`` or ``fp32``.
-        ranges: of its tensors for int8; measured if None.
-    """
-    own = Master(network, Groups([]), {}, [], calibration)
-    return _export(own, network, own.index({}), precision, ranges).recipe(own.base(precision))[1]
 
 
 def _file_digest(recipe: Recipe) -> bytes:
@@ -237,7 +225,8 @@ def build_ladder(
 
         def build(plan: Plan, number: int = number) -> BuiltRung:
             parent = parents.get(master.groups.dropped(plan.keep))
-            return build_rung(master, judge, plan, number, target.precision, base_sha256, parent)
+            runtime = target.profile.runtime.name
+            return build_rung(master, judge, plan, number, target.precision, base_sha256, parent, runtime)
 
         def check(rung: BuiltRung, bound: bool = number > 0) -> Shortfall | None:
             if rung.gate.reason:

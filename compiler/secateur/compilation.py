@@ -15,9 +15,6 @@ from secateur.search import Coverage
 from secateur.sparsifying import SparsityReport
 from secateur_agent.bundle.manifest import RungEntry
 
-PRECISIONS = ("int8", "fp32")
-"""What this version can build."""
-
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, how much of it is done, and how much there is."""
 

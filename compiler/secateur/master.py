@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from secateur.dropping import cut_statistics, repaired
-from secateur.ir import Groups, Network, QuantizedWeight, Samples, Table, sample_count, single
+from secateur.ir import PRECISIONS, Groups, Network, QuantizedWeight, Samples, Table, sample_count, single
 from secateur.ir.groups import Keep, keep_key
 from secateur.load import Task
 from secateur.pruning import cut
@@ -67,9 +67,12 @@ class Master:
         self.quantized = quantize_weights({n: w for n, w in self.network.weights.items() if n not in floating})
 
     def base(self, precision: str) -> dict[str, NDArray[np.generic]]:
-        """Return the base tensors of a precision; what is never quantized is float32 in each."""
-        floating = {name: weight.astype("<f4") for name, weight in self.network.weights.items()}
-        return floating | {n: w.values for n, w in self.quantized.items()} if precision == "int8" else dict(floating)
+        """Return the base tensors of a precision; what is never quantized to integers is float in each."""
+        kind = PRECISIONS[precision]
+        integers: dict[str, NDArray[np.generic]] = {n: w.values for n, w in self.quantized.items()} if kind.integer else {}
+        return {
+            name: kind.stored(weight) for name, weight in self.network.weights.items() if name not in integers
+        } | integers
 
     def index(self, keep: Keep) -> Indexes:
         """Return what is left of each axis of each weight."""

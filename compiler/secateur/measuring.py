@@ -14,7 +14,6 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from secateur.assembly import file_of
 from secateur.evaluation import describe_machine, runtime_version, time_interleaved
 from secateur.graph import find_groups
 from secateur.ir import Groups, Network, SecateurError, Signature, SizedOperator
@@ -24,6 +23,7 @@ from secateur.pruning import cut
 from secateur.search import Costs, LatencyTable, MeasuredTable
 from secateur.search.latency_table import Calibration, Entry, Key, Point
 from secateur.search.measurement_points import operators_of, standard_operators
+from secateur.writing import file_of
 from secateur_profiles import Profile
 
 BATCH = 24
@@ -64,7 +64,7 @@ def measure_table(
 
     Args:
         profile: whose runtime and threads are measured.
-        precision: ``int8`` or ``fp32``.
+        precision: of the files.
         network: whose operators are timed, and which the table is corrected by; the standard set if None.
         timer: times the files; this machine if None.
         tell: told what is done, how much of it, and of how much.
@@ -72,7 +72,7 @@ def measure_table(
     Raises:
         SecateurError: if this machine cannot stand for the profile, or nothing of the network can be timed.
     """
-    if profile.runtime.name != "onnxruntime" or precision not in ("int8", "fp32") or precision not in profile.precisions:
+    if profile.runtime.name != "onnxruntime" or precision not in profile.precisions:
         raise SecateurError(f"profile {profile.name}: {precision} on {profile.runtime.name} cannot be measured here")
     timing, say = timer or Here(), tell or (lambda stage, done, total: None)
     groups = find_groups(network) if network is not None else Groups([])

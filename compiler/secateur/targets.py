@@ -7,9 +7,9 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from secateur.compilation import PRECISIONS
 from secateur.evaluation import describe_machine, runtime_version
-from secateur.ir import SecateurError
+from secateur.export import writable
+from secateur.ir import PRECISIONS, SecateurError
 from secateur.search import Estimator, LatencyTable, LatencyTableError, MeasuredTable, Roofline
 from secateur.search.latency_table import mismatch, read_table
 from secateur_profiles import Profile
@@ -44,9 +44,11 @@ def choose_precision(profile: Profile, wanted: Sequence[str]) -> str:
     Raises:
         SecateurError: if there is none.
     """
-    asked = tuple(wanted) or tuple(profile.precisions)
+    asked, able = tuple(wanted) or tuple(profile.precisions), writable(profile.runtime.name)
+    if unknown := [precision for precision in asked if precision not in PRECISIONS]:
+        raise SecateurError(f"precision {', '.join(unknown)}: not known; there are {', '.join(PRECISIONS)}")
     for precision in asked:
-        if precision in PRECISIONS and precision in profile.precisions:
+        if precision in able and precision in profile.precisions:
             return precision
     raise SecateurError(
         f"profile {profile.name}: none of {', '.join(asked)} can be built; it takes {', '.join(profile.precisions)}"

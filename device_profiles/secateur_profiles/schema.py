@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 RuntimeName = Literal["onnxruntime", "tflite"]
-Precision = Literal["fp32", "fp16", "int8", "int8-weight-only"]
+Precision = Literal["fp32", "fp16", "int8", "int8-weight-only", "int8-symmetric"]
 
 # Upper bounds are far beyond any real board: they catch a wrong unit (bytes for MB) and infinity.
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=64)]

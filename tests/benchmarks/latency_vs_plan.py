@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secateur.assembly import file_of
 from secateur.bundle.reader import BundleFolder
 from secateur.evaluation import time_interleaved
 from secateur.load import Task, export_module
@@ -14,6 +13,7 @@ from secateur.pruning import cut
 from secateur.search import Costs
 from secateur.search.latency_table import write_table
 from secateur.workspace import load_workspace, steps_of
+from secateur.writing import file_of
 from secateur_profiles import load as load_profile
 
 from .case import Measured, say

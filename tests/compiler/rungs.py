@@ -9,7 +9,6 @@ import torch
 from networks import MAKERS, network_of, samples
 from numpy.typing import NDArray
 
-from secateur.assembly import _export
 from secateur.bundle.pack import digest
 from secateur.criteria import Evidence, score
 from secateur.export import Program, child_of
@@ -19,6 +18,7 @@ from secateur.master import Master
 from secateur.pruning import sort_groups
 from secateur.tuning import measure_statistics
 from secateur.twin import fixed_values, run
+from secateur.writing import program_of
 from secateur_agent.bundle.recipe import Recipe, encode_recipe
 
 
@@ -53,7 +53,7 @@ def rung_of(master: Master, share: float, precision: str, dropped: tuple[str, ..
     keep = {group.id: max(1, round(share * group.size)) for group in master.groups.groups}
     keep |= {block.id: int(block.id not in dropped) for block in master.groups.blocks}
     network = master.rung_network(keep)
-    program = _export(master, network, master.index(keep), precision)
+    program = program_of(master, network, master.index(keep), precision)
     recipe, data = program.recipe(master.base(precision))
     return MadeRung(keep, network, program, recipe, data)
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from secateur.criteria import Evidence, score
-from secateur.export import export_fp32
+from secateur.export import Cut, write_file
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
-from secateur.ir import Groups, Network
+from secateur.ir import PRECISIONS, Groups, Network
 from secateur.load import load_onnx
 from secateur.load.torch_model import to_onnx
 from secateur.pruning import cut, sort_groups
@@ -198,7 +198,8 @@ def rung_file(network: Network, groups: Groups, keep: Mapping[str, int]) -> tupl
         for name, weight in network.weights.items()
     }
     base = {name: weight.astype("<f4") for name, weight in network.weights.items()}
-    return small, export_fp32(small, base, index).recipe(base)[1]
+    shapes = {name: weight.shape for name, weight in network.weights.items()}
+    return small, write_file(Cut(small, index, shapes), "onnxruntime", PRECISIONS["fp32"]).recipe(base)[1]
 
 
 def random_feeds(network: Network, batch: int = 3) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from secateur_agent.bundle.manifest import BundleError
 
-_DTYPES: dict[str, np.dtype[Any]] = {"I8": np.dtype("<i1"), "F32": np.dtype("<f4")}
+_DTYPES: dict[str, np.dtype[Any]] = {"I8": np.dtype("<i1"), "F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 _MAX_HEADER_BYTES = 16 << 20
 
 
@@ -25,7 +25,7 @@ def read_base(path: Path) -> dict[str, NDArray[np.generic]]:
     """Map the tensors of a base into memory.
 
     Args:
-        path: a safetensors file with int8 and float32 tensors.
+        path: a safetensors file with int8, float16 and float32 tensors.
 
     Returns:
         Name → read-only array, (out, in, kernel…).

@@ -10,7 +10,7 @@ from msgspec import Meta
 from secateur_agent.protocol.messages import Count, Id, MessageError, Positive, RungId, Sha256
 from secateur_agent.trust import TrustRoot, open_signed
 
-Precision = Literal["fp32", "fp16", "int8", "int8-weight-only"]
+Precision = Literal["fp32", "fp16", "int8", "int8-weight-only", "int8-symmetric"]
 RelativePath = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9][A-Za-z0-9._-]{0,99})?$(?!\n)")]
 
 

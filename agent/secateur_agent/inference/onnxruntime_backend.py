@@ -85,6 +85,9 @@ def session_options(precision: str, threads: int) -> Any:
     if precision == "int8" and platform.machine().lower() in ("x86_64", "amd64"):
         # U8S8 products saturate in 16 bits on an x86 without VNNI; this asks for the exact kernels.
         options.add_session_config_entry("session.x64quantprecision", "1")
+    if precision == "int8-weight-only":
+        # Weights are made float once, when the session is built, and not in every run.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options
 
 

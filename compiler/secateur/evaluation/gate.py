@@ -40,7 +40,6 @@ def check_rung(
     data: bytes,
     reference: Samples,
     inputs: Samples,
-    precision: str,
     ordinary: bytes | None = None,
 ) -> GateResult:
     """Compare a rung in the runtime with the same rung in torch; a smoke test, the accuracy budget decides.
@@ -49,19 +48,18 @@ def check_rung(
         data: the model file.
         reference: outputs of the rung in torch for ``inputs``; every one is compared, the worst counts.
         inputs: validation inputs.
-        precision: of the rung.
-        ordinary: for int8, the rung quantized per channel on its own weights.
+        ordinary: if its weights are int8, the rung quantized per channel on its own weights.
     """
     found_all = _ratios(reference, Session(data).outputs(inputs))
     found = float(np.min(found_all))  # what is not a number is the worst
-    if precision != "int8" or ordinary is None:
+    if ordinary is None:
         reason = "" if found >= FLOAT_SNR_DB else f"SNR {found:.1f} dB against torch, a float rung needs {FLOAT_SNR_DB:g}"
         return GateResult(found, float("nan"), reason)
     usual_all = _ratios(reference, Session(ordinary).outputs(inputs))
     lacking = [min(usual - INT8_LOSS_DB, GOOD_INT8_SNR_DB) - got for got, usual in zip(found_all, usual_all)]
     worst = int(np.argmax(lacking))  # of what is not a number, the first
     short, found, usual = not lacking[worst] <= 0, found_all[worst], usual_all[worst]
-    reason = f"SNR {found:.1f} dB, ordinary per-channel int8 of this rung has {usual:.1f}" if short else ""
+    reason = f"SNR {found:.1f} dB, ordinary per-channel quantization of this rung has {usual:.1f}" if short else ""
     return GateResult(found, usual, reason)
 
 
@@ -76,12 +74,10 @@ def golden_check(
     seed: int,
     low: float,
     high: float,
-    precision: str,
+    tolerance: float,
     ranges: Sequence[tuple[float, float]] = (),
 ) -> Golden:
     """Make the golden check that travels with a rung.
-
-    The tolerance covers what kernels of other processors may do differently: 5% of an output's range for int8, else 0.1%.
 
     Args:
         data: the model file.
@@ -89,12 +85,12 @@ def golden_check(
         seed: of the generated input.
         low: smallest input value.
         high: largest input value.
-        precision: of the rung.
+        tolerance: what kernels of other processors may do differently, as a share of an output's range.
         ranges: smallest and largest value of each input, if there are several.
     """
     draft = Golden(seed=seed, low=low, high=high, ranges=tuple(ranges), outputs=(0.0,), tolerance=0.0)
     outputs = arrays_of(Session(data).outputs(samples_of(golden_inputs(draft, specs))))
-    first, *others = [_expected(output, 0.05 if precision == "int8" else 1e-3) for output in outputs]
+    first, *others = [_expected(output, tolerance) for output in outputs]
     # Where the largest of several lies may differ between processors: later outputs of integers are not compared.
     exact = [one if output.dtype.kind == "f" else _NOTHING for one, output in zip(others, outputs[1:])]
     return msgspec.structs.replace(draft, outputs=first.outputs, tolerance=first.tolerance, others=tuple(exact))

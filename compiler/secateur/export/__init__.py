@@ -1,7 +1,12 @@
-"""Writes rungs as model files whose shared weights are slices of the base: a recipe's program and the file are one thing."""
+"""Writes rungs as model files whose shared weights are slices of the base: a recipe's program and the file are one thing.
 
-from secateur.export.onnx_fp32 import export_fp32
-from secateur.export.onnx_int8 import export_int8
+A file's writer is a module that registers itself for a runtime and its precisions.
+"""
+
+from secateur.export.formats import Cut, file_writer, writable, write_file
 from secateur.export.program import Program, child_of
+from secateur.ir.discovery import import_modules
 
-__all__ = ["Program", "child_of", "export_fp32", "export_int8"]
+import_modules(__name__, __path__)
+
+__all__ = ["Cut", "Program", "child_of", "file_writer", "writable", "write_file"]

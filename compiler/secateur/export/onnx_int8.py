@@ -1,23 +1,20 @@
 """A rung as a static int8 ONNX file in QDQ form: shared int8 weights written directly, never requantized.
 
-Zero points are written although they are 0: without them ONNX Runtime puts a scalar where a vector must be.
 Each quantized tensor is followed by QuantizeLinear and DequantizeLinear; ONNX Runtime fuses them into integer kernels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-from numpy.typing import NDArray
 
-from secateur.export.onnx_fp32 import Index, shared_constant
+from secateur.export.formats import Cut, file_writer
+from secateur.export.onnx_weights import float_weight, integer_weight, is_matrix, shared_constant
 from secateur.export.onnx_writer import OnnxWriter
-from secateur.export.operators import channel_shape, weight_axes, write_layer, write_operator
-from secateur.export.program import BaseSlice, PrivateVector, Program, ScaledVector
-from secateur.ir import ActivationParameters, Network, Node, QuantizedWeight, Table
+from secateur.export.operators import channel_shape, write_layer, write_operator
+from secateur.export.program import PrivateVector, Program, ScaledVector
+from secateur.ir import Node, Precision, Table
 
-_INT8, _INT32, _FLOAT = 3, 6, 1
+_INT32, _FLOAT = 6, 1
 _IN_FLOAT = {
     *("Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Pow"),
     *("Reciprocal", "Div", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "GRU", "LSTM", "RNN"),
@@ -30,45 +27,25 @@ _NEVER_ZERO = {"Reciprocal": 0, "Log": 0, "Pow": 0, "Div": 1}
 """Operators and which of their inputs must not be rounded to 0: that one stays float."""
 
 
-def export_int8(
-    network: Network,
-    base: Mapping[str, QuantizedWeight],
-    index: Index,
-    activations: Mapping[str, ActivationParameters],
-    weight_scales: Mapping[str, NDArray[np.float32]],
-    full_shapes: Mapping[str, tuple[int, ...]],
-) -> Program:
+@file_writer("onnxruntime", "int8", "int8-symmetric")
+def export_int8(cut: Cut, precision: Precision) -> Program:
     """Write a rung.
 
     Args:
-        network: the cut network with the rung's tables.
-        base: weight → the full, sorted quantized tensor.
-        index: weight → kept indices of each axis.
-        activations: tensor → its quantization parameters in this rung.
-        weight_scales: weight → the quantization scale of each kept output channel in this rung.
-        full_shapes: weight → its shape in the base.
+        cut: the rung, with parameters of activations; layers without weight scales stay float, and what only they read.
+        precision: whether zero is always 0.
     """
-    return _Int8Writer(network, base, index, activations, weight_scales, full_shapes).write()
+    return _Int8Writer(cut, precision).write()
 
 
 class _Int8Writer:
-    def __init__(
-        self,
-        network: Network,
-        base: Mapping[str, QuantizedWeight],
-        index: Index,
-        activations: Mapping[str, ActivationParameters],
-        weight_scales: Mapping[str, NDArray[np.float32]],
-        full_shapes: Mapping[str, tuple[int, ...]],
-    ) -> None:
-        self._network = network
-        self._base = base
-        self._index = index
-        self._full = full_shapes
-        self._activations = activations
-        self._weight_scales = weight_scales
-        self._writer = OnnxWriter(network)
-        self._readers = network.consumers()
+    def __init__(self, cut: Cut, precision: Precision) -> None:
+        self._cut = cut
+        self._precision = precision
+        self._network = cut.network
+        self._activations = cut.activations
+        self._writer = OnnxWriter(cut.network)
+        self._readers = cut.network.consumers()
         self._names: dict[str, str] = {}
         self._exact: dict[str, str] = {}
         self._parameters: dict[str, tuple[str, str]] = {}
@@ -76,7 +53,8 @@ class _Int8Writer:
     def write(self) -> Program:
         """Write the nodes; a node that was written together with the one before is passed over."""
         for name in self._network.inputs:
-            self._names[name] = self._quantize(name, name)
+            self._exact[name] = name
+            self._names[name] = name if self._only_exact(name) else self._quantize(name, name)
         affine = {node.inputs[0]: node for node in self._network.nodes if node.op == "Affine"}
         done: set[str] = set()
         for node in self._network.nodes:
@@ -85,12 +63,12 @@ class _Int8Writer:
             end = node
             if "weight" in node.attrs:
                 end = affine[node.output]
-                result = self._layer(node, end)
+                result = self._layer(node, end) if self._integer(node) else self._float_layer(node, end)
             elif node.op == "Affine":
                 result = self._affine(node)
             else:
                 inputs = [self._input(node, place, name) for place, name in enumerate(node.inputs)]
-                inputs += [shared_constant(self._writer, name, self._index, self._full[name]) for name in node.constants]
+                inputs += [shared_constant(self._writer, self._cut, name, self._precision) for name in node.constants]
                 result = write_operator(self._writer, self._network, node, inputs, self._final(node.output))
             clipped = self._clipped_by_quantization(end)
             done |= {end.output, clipped}
@@ -103,14 +81,20 @@ class _Int8Writer:
             self._names[clipped] = result if plain else self._quantize(clipped, result)
         return self._writer.program(self._network.inputs, self._network.outputs)
 
+    def _integer(self, node: Node) -> bool:
+        return node.attrs["weight"] in self._cut.weight_scales
+
+    def _wants_exact(self, node: Node, place: int) -> bool:
+        """Whether a node takes an input as it was before quantization: a layer in float, or what divides by it."""
+        return not self._integer(node) if "weight" in node.attrs else _NEVER_ZERO.get(node.op) == place
+
     def _input(self, node: Node, place: int, name: str) -> str:
-        exact = _NEVER_ZERO.get(node.op) == place
-        return self._exact.get(name, self._names[name]) if exact else self._names[name]
+        return self._exact.get(name, self._names[name]) if self._wants_exact(node, place) else self._names[name]
 
     def _only_exact(self, tensor: str) -> bool:
         """Whether all that reads a tensor takes it as it was before quantization."""
         places = [
-            _NEVER_ZERO.get(node.op) == place
+            self._wants_exact(node, place)
             for node in self._readers.get(tensor, [])
             for place, name in enumerate(node.inputs)
             if name == tensor
@@ -122,15 +106,29 @@ class _Int8Writer:
         return tensor if tensor in self._network.outputs and not self._readers.get(tensor) else ""
 
     def _clipped_by_quantization(self, node: Node) -> str:
-        """If only a Relu or a Clip from 0 reads the node's output, its output: the quantized range does what it does."""
+        """If only a Relu or a Clip from 0 reads the node's output, its output: the quantized range does what it does.
+
+        Not where zero is always 0: then the range goes below it.
+        """
+        if self._precision.symmetric:
+            return node.output
         readers = self._readers.get(node.output, [])
         if len(readers) == 1 and node.output not in self._network.outputs and node.op in ("Affine", "Add"):
             reader = readers[0]
-            if reader.output in self._network.outputs:
+            if reader.output in self._network.outputs or self._read_exactly(reader.output):
                 return node.output
             if reader.op == "Relu" or (reader.op == "Clip" and reader.attrs.get("min") == 0):
                 return reader.output
         return node.output
+
+    def _read_exactly(self, tensor: str) -> bool:
+        """Whether anything takes a tensor as it was before quantization: then that must exist."""
+        return any(
+            self._wants_exact(node, place)
+            for node in self._readers.get(tensor, [])
+            for place, name in enumerate(node.inputs)
+            if name == tensor
+        )
 
     def _read_in_float(self, tensor: str) -> bool:
         """Whether only operators that compute in float anyway read a tensor: scores with a mask, parts of a norm."""
@@ -156,24 +154,29 @@ class _Int8Writer:
 
     def _layer(self, node: Node, affine: Node) -> str:
         """A convolution or fully connected layer with the scale and shift behind it."""
-        weight, writer = node.attrs["weight"], self._writer
+        writer, final = self._writer, self._final(affine.output)
         table = self._network.tables[affine.attrs["table"]]
-        input_scale, scale = self._activations[node.inputs[0]].scale, self._weight_scales[weight]
-        matrix = node.op == "Linear" and len(self._network.shapes[node.inputs[0]]) > 2
-        axes = weight_axes(self._network, node)
-        piece = BaseSlice(weight, self._index[weight], self._base[weight].values.shape, axes, 1)
-        values = writer.initializer(piece, piece.shape, _INT8)
-        scales = PrivateVector(scale)
-        scale_name = writer.initializer(scales, scale.shape, _FLOAT)
-        zeros = writer.vector(np.zeros(scale.shape, np.int8))
-        dequantized = writer.node("DequantizeLinear", [values, scale_name, zeros], axis=1 if axes else 0)
-        inputs = [self._names[node.inputs[0]], dequantized]
-        final = self._final(affine.output)
-        if matrix:
-            product = write_layer(writer, self._network, node, inputs)
-            return writer.node("Add", [product, writer.vector(table.shift.astype("<f4"))], final)
-        inputs.append(self._bias(table, scales, input_scale))
+        weight, scales = integer_weight(writer, self._cut, node)
+        inputs = [self._names[node.inputs[0]], weight]
+        shift = table.shift.astype("<f4")
+        if is_matrix(self._cut, node):
+            return writer.node("Add", [write_layer(writer, self._network, node, inputs), writer.vector(shift)], final)
+        # TensorRT takes a bias in float alone.
+        symmetric = self._precision.symmetric
+        inputs.append(writer.vector(shift) if symmetric else self._bias(table, scales, self._scale_of(node.inputs[0])))
         return write_layer(writer, self._network, node, inputs, final)
+
+    def _scale_of(self, tensor: str) -> float:
+        return self._activations[tensor].scale
+
+    def _float_layer(self, node: Node, affine: Node) -> str:
+        """A layer that costs more accuracy in int8 than time in float."""
+        writer, table = self._writer, self._network.tables[affine.attrs["table"]]
+        weight = float_weight(writer, self._cut, node, self._precision)
+        result = write_layer(writer, self._network, node, [self._input(node, 0, node.inputs[0]), weight])
+        shape = channel_shape(self._network, affine)
+        scaled = writer.node("Mul", [result, writer.vector(table.scale.astype("<f4"), shape)])
+        return writer.node("Add", [scaled, writer.vector(table.shift.astype("<f4"), shape)], self._final(affine.output))
 
     def _bias(self, table: Table, weight_scale: PrivateVector, input_scale: float) -> str:
         factor = np.float32(input_scale)

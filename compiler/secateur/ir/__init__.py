@@ -9,11 +9,13 @@ from secateur.ir.budget import Budget, BudgetError, parse_budget
 from secateur.ir.errors import InfeasibleError, SecateurError, UnsupportedModelError
 from secateur.ir.groups import ChannelGroup, Groups
 from secateur.ir.network import Network, Node, Table
+from secateur.ir.precision import PRECISIONS, Precision
 from secateur.ir.quantized import ActivationParameters, QuantizedWeight
 from secateur.ir.samples import Samples, arrays_of, joined, sample_count, samples_of, single, take
 from secateur.ir.signature import Signature, SizedOperator
 
 __all__ = [
+    "PRECISIONS",
     "ActivationParameters",
     "Block",
     "Budget",
@@ -23,6 +25,7 @@ __all__ = [
     "InfeasibleError",
     "Network",
     "Node",
+    "Precision",
     "QuantizedWeight",
     "Samples",
     "SecateurError",

@@ -46,12 +46,15 @@ def measure_ranges(network: Network, inputs: Samples) -> Ranges:
     return ranges
 
 
-def parameters(network: Network, ranges: Mapping[str, tuple[float, float]]) -> dict[str, ActivationParameters]:
+def parameters(
+    network: Network, ranges: Mapping[str, tuple[float, float]], symmetric: bool = False
+) -> dict[str, ActivationParameters]:
     """Return the parameters of every tensor; those that operators only move values between have the same.
 
     Args:
         network: the rung.
         ranges: from `measure_ranges`.
+        symmetric: whether zero is always 0.
     """
     owner = {name: name for name in ranges}
     for node in network.nodes:
@@ -61,13 +64,18 @@ def parameters(network: Network, ranges: Mapping[str, tuple[float, float]]) -> d
     for name, (low, high) in ranges.items():
         before = joined.get(owner[name], (0.0, 0.0))
         joined[owner[name]] = (min(before[0], low), max(before[1], high))
-    return {name: _parameters(*joined[owner[name]]) for name in ranges}
+    of = _symmetric if symmetric else _parameters
+    return {name: of(*joined[owner[name]]) for name in ranges}
 
 
 def _parameters(low: float, high: float) -> ActivationParameters:
     scale = float(np.float32(max(high - low, 1e-8) / 255))
     zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
     return ActivationParameters(scale, zero_point)
+
+
+def _symmetric(low: float, high: float) -> ActivationParameters:
+    return ActivationParameters(float(np.float32(max(-low, high, 1e-8) / 127)), 0)
 
 
 def weight_scales(
@@ -82,13 +90,13 @@ def weight_scales(
         network: the rung.
         base: the shared quantized weights.
         rows: weight → kept output channels.
-        activations: of the rung, from `parameters`.
+        activations: of the rung, from `parameters`; empty if only weights are quantized.
     """
     affine = {node.inputs[0]: node for node in network.nodes if node.op == "Affine"}
     found = {}
     for node in network.nodes:
         if "weight" in node.attrs:
             name, table = node.attrs["weight"], network.tables[affine[node.output].attrs["table"]]
-            scale = base[name].scale[rows[name]]
-            found[name] = rung_weight_scale(scale, table.scale, table.shift, activations[node.inputs[0]].scale)
+            scale, before = base[name].scale[rows[name]], activations.get(node.inputs[0])
+            found[name] = rung_weight_scale(scale, table.scale, table.shift, None if before is None else before.scale)
     return found

@@ -32,19 +32,21 @@ def quantize_weights(weights: Mapping[str, NDArray[np.floating]]) -> dict[str, Q
 
 
 def rung_weight_scale(
-    base_scale: NDArray[np.float64], scale: NDArray[np.floating], shift: NDArray[np.floating], input_scale: float
+    base_scale: NDArray[np.float64], scale: NDArray[np.floating], shift: NDArray[np.floating], input_scale: float | None
 ) -> NDArray[np.float32]:
     """Return a rung's quantization scale of a weight, rounded to the 8 significant bits of a bfloat16.
 
     Rounding costs at most 0.2% of a weight, less than the int8 grid itself, and halves what a recipe carries. The scale
-    is never so small that the bias would not fit into int32.
+    is never so small that an int32 bias would not fit.
 
     Args:
         base_scale: of the shared weight's kept output channels, (out,).
         scale: private scale, non-negative, (out,).
         shift: private shift, (out,).
-        input_scale: quantization scale of the layer's input.
+        input_scale: quantization scale of the layer's input; None if the bias stays float.
     """
-    exact = np.maximum(base_scale * scale, np.abs(np.asarray(shift, np.float64)) / (input_scale * 2.0**30))
+    exact = base_scale * scale
+    if input_scale is not None:
+        exact = np.maximum(exact, np.abs(np.asarray(shift, np.float64)) / (input_scale * 2.0**30))
     bits = np.maximum(exact, _SMALLEST_SCALE).astype("<f4").view("<u4").astype(np.uint64)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype("<u4").view("<f4")

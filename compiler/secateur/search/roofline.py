@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from secateur.ir import PRECISIONS, Precision
 from secateur.ir.groups import Keep
 from secateur.search.cost import Cost, Costs
 from secateur.search.estimator import Source
@@ -27,18 +28,19 @@ class Roofline:
         return "roofline"
 
     @property
-    def bytes_per_element(self) -> int:
-        """Bytes of a weight or activation."""
-        return {"fp32": 4, "fp16": 2}.get(self.precision, 1)
+    def _kind(self) -> Precision:
+        return PRECISIONS[self.precision]
 
     def operator_ms(self, cost: Cost) -> float:
         """Estimate one operator; its output channels are rounded up to the profile's grid, as kernels do."""
         cpu, grid = self.profile.cpu, self.profile.grid.channels
-        rate = cpu.int8_macs_per_cycle if self.precision == "int8" else cpu.fp32_macs_per_cycle
+        rate = cpu.int8_macs_per_cycle if self._kind.activations else cpu.fp32_macs_per_cycle
         padded = -(-cost.channels_out // grid) * grid / max(1, cost.channels_out)
         threads = min(self.profile.runtime.threads, cpu.cores)
         arithmetic_ms = cost.macs * padded / (rate * threads * cpu.clock_mhz * 1e3)
-        traffic = (cost.weight_elements + cost.activation_elements) * self.bytes_per_element
+        # What is stored in less and computed in float is widened once, when the runtime loads it.
+        size = self._kind.bytes_per_activation
+        traffic = (cost.weight_elements + cost.activation_elements) * size
         memory_ms = traffic / (cpu.memory_bandwidth_gb_s * 1e6)
         return max(arithmetic_ms, memory_ms) + cpu.op_overhead_us / 1e3
 
@@ -48,8 +50,9 @@ class Roofline:
 
     def memory_mb(self, costs: Costs, keep: Keep) -> float:
         """Estimate the peak memory of a fresh worker: bare runtime, weights twice (file and prepacked), activations."""
-        weights = 2 * costs.params(keep) * self.bytes_per_element
-        activations = 2 * costs.peak_activation_elements(keep) * self.bytes_per_element
+        size = self._kind.bytes_per_activation
+        weights = costs.params(keep) * (self._kind.bytes_per_weight + size)
+        activations = 2 * costs.peak_activation_elements(keep) * size
         return self.profile.memory.runtime_base_mb + (weights + activations) / 2**20
 
     def energy_mj(self, latency_ms: float) -> float:
@@ -58,4 +61,4 @@ class Roofline:
 
     def size_kb(self, costs: Costs, keep: Keep) -> float:
         """Estimate the model file."""
-        return (costs.params(keep) * self.bytes_per_element + 40 * costs.nodes(keep)) / 1024
+        return (costs.params(keep) * self._kind.bytes_per_weight + 40 * costs.nodes(keep)) / 1024

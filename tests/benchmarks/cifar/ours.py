@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secateur.assembly import file_of
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups
 from secateur.ir import Groups, Network
@@ -24,6 +23,7 @@ from secateur.search.path import widths
 from secateur.search.planner import Plan
 from secateur.tuning import SandwichSettings, Statistics, distil
 from secateur.twin import fixed_values, run
+from secateur.writing import file_of
 
 from .data import Array, trained
 

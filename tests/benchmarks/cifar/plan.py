@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from secateur.assembly import file_of
 from secateur.evaluation import time_interleaved
 from secateur.ir.groups import Keep, keep_key
 from secateur.load import export_module
 from secateur.measuring import measure_table
 from secateur.search import MeasuredTable
 from secateur.search.path import widths
+from secateur.writing import file_of
 from secateur_profiles import load as load_profile
 
 from ..case import say

@@ -9,8 +9,10 @@ from networks import MAKERS, samples
 from onnx import numpy_helper
 from rungs import MadeRung, master_of, rung_of, twin_outputs
 
-from secateur.assembly import file_of, tensor_specs
+from secateur.assembly import tensor_specs
 from secateur.evaluation import Session, check_rung, golden_check, snr_db
+from secateur.ir import PRECISIONS
+from secateur.writing import file_of
 from secateur_agent.bundle.golden import golden_error, golden_inputs
 
 X = samples(MAKERS["resnet-b"][1], 64)
@@ -24,20 +26,20 @@ def corrupted(rung: MadeRung) -> bytes:
     return model.SerializeToString()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", list(PRECISIONS))
 def test_a_corrupted_rung_is_refused_and_the_right_one_is_not(precision: str) -> None:
     master = master_of("resnet-b")
     rung = rung_of(master, 0.5, precision)
-    ordinary = file_of(rung.network, master.calibration, "int8") if precision == "int8" else None
+    ordinary = file_of(rung.network, master.calibration, precision) if PRECISIONS[precision].integer else None
     reference = twin_outputs(rung.network, X)
-    assert check_rung(rung.data, reference, X, precision, ordinary).reason == ""
-    reason = check_rung(corrupted(rung), reference, X, precision, ordinary).reason
+    assert check_rung(rung.data, reference, X, ordinary).reason == ""
+    reason = check_rung(corrupted(rung), reference, X, ordinary).reason
     assert "SNR" in reason
     assert "dB" in reason
     assert "\n" not in reason
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", list(PRECISIONS))
 def test_a_rung_that_gives_no_numbers_is_refused(precision: str) -> None:
     master = master_of("resnet-b")
     rung = rung_of(master, 0.5, precision)
@@ -46,18 +48,18 @@ def test_a_rung_that_gives_no_numbers_is_refused(precision: str) -> None:
     next(node for node in model.graph.node if node.output[0] == name).output[0] = "finite"
     steps = [("Abs", "finite", "size"), ("Neg", "size", "negative"), ("Log", "negative", name)]
     model.graph.node.extend(onnx.helper.make_node(op, [x], [y]) for op, x, y in steps)
-    ordinary = file_of(rung.network, master.calibration, "int8") if precision == "int8" else None
-    result = check_rung(model.SerializeToString(), twin_outputs(rung.network, X), X, precision, ordinary)
+    ordinary = file_of(rung.network, master.calibration, precision) if PRECISIONS[precision].integer else None
+    result = check_rung(model.SerializeToString(), twin_outputs(rung.network, X), X, ordinary)
     assert np.isnan(result.snr_db)
     assert "SNR nan dB" in result.reason
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", list(PRECISIONS))
 def test_the_golden_check_holds_for_its_own_file_and_not_for_another_rungs(precision: str) -> None:
     master = master_of("resnet-b")
     rung, other = rung_of(master, 1.0, precision), rung_of(master, 0.25, precision)
     specs = tensor_specs(master.network)[0]
-    golden = golden_check(rung.data, specs, 3, -2.0, 2.0, precision)
+    golden = golden_check(rung.data, specs, 3, -2.0, 2.0, PRECISIONS[precision].tolerance)
     x = golden_inputs(golden, specs)[0]
     assert golden_error(golden, Session(rung.data).run(x)) <= golden.tolerance
     assert golden_error(golden, Session(rung.data, exact=False).run(x)) <= golden.tolerance

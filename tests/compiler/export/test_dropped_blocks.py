@@ -10,9 +10,9 @@ import pytest
 from networks import MAKERS, samples
 from rungs import master_of, rung_of, twin_outputs
 
-from secateur.assembly import file_of
 from secateur.evaluation import Session, check_rung
 from secateur.quantization import measure_ranges, parameters
+from secateur.writing import file_of
 from secateur_agent.bundle.materialise import materialise_bytes
 from secateur_agent.bundle.recipe import decode_recipe, encode_recipe, inherit
 
@@ -33,7 +33,7 @@ def test_every_block_can_be_missing(name: str, folded: bool, precision: str) -> 
         assert len(rung.network.nodes) < len(whole.network.nodes)
         assert len(rung.data) < len(whole.data)
         ordinary = file_of(rung.network, master.calibration, "int8") if precision == "int8" else None
-        gate = check_rung(rung.data, twin_outputs(rung.network, x), x, precision, ordinary)
+        gate = check_rung(rung.data, twin_outputs(rung.network, x), x, ordinary)
         assert gate.reason == ""
         assert gate.snr_db > (15 if precision == "int8" else 100)
 

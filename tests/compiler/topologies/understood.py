@@ -12,7 +12,6 @@ import torch
 from networks import Shape, samples, warmed
 from torch import nn
 
-from secateur.assembly import _export, file_of
 from secateur.criteria import Evidence, score
 from secateur.evaluation import check_rung, snr_db
 from secateur.graph import find_groups, prove, prove_sorted
@@ -25,6 +24,7 @@ from secateur.pruning import cut, sort_groups
 from secateur.search import Costs, coverage
 from secateur.tuning import measure_statistics
 from secateur.twin import fixed_values, run
+from secateur.writing import file_of, program_of
 
 LEAST_SHARE = 0.6
 
@@ -66,7 +66,7 @@ def check(network: Network, share: float = LEAST_SHARE, keeps: int = 2, cut_to: 
     small = cut(ordered, groups, keep)
     costs = Costs(network, groups)
     assert (costs.macs(keep), costs.params(keep)) == (coverage(small, Groups([])).macs, small.params)
-    data = _export(master, small, master.index(keep), "fp32").recipe(master.base("fp32"))[1]
+    data = program_of(master, small, master.index(keep), "fp32").recipe(master.base("fp32"))[1]
     onnx.checker.check_model(onnx.load(io.BytesIO(data)), full_check=True)
     shape = next(iter(network.inputs.values()))[1:]
     x = samples(shape, 3)
@@ -89,9 +89,9 @@ def check_int8(network: Network, cut_to: float = 0.5, least_db: float = 15, loss
     master = Master(network, groups, {}, [(groups.full(), measure_statistics(network, x))], x)
     keep = {group.id: max(1, round(cut_to * group.size)) for group in groups.groups}
     small = master.rung_network(keep)
-    data = _export(master, small, master.index(keep), "int8").recipe(master.base("int8"))[1]
+    data = program_of(master, small, master.index(keep), "int8").recipe(master.base("int8"))[1]
     onnx.checker.check_model(onnx.load(io.BytesIO(data)), full_check=True)
-    gate = check_rung(data, twin(small, x)[0], x, "int8", file_of(small, x, "int8"))
+    gate = check_rung(data, twin(small, x)[0], x, file_of(small, x, "int8"))
     assert gate.snr_db > max(least_db, min(gate.ordinary_snr_db, 40) - loss_db), gate
 
 

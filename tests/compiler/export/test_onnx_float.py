@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from networks import MAKERS, TOPOLOGIES, samples
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 from rungs import master_of, rung_of, twin_outputs
 
 from secateur.evaluation import Session, snr_db
@@ -40,3 +40,32 @@ def test_depthwise_groups_are_those_of_the_rung() -> None:
     nodes = onnx.load(io.BytesIO(rung.data)).graph.node
     groups = {attribute.i for node in nodes for attribute in node.attribute if attribute.name == "group"}
     assert groups == {1, 8, 16}
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_sixteen_bit_weights_are_slices_of_the_base_and_cost_next_to_nothing(name: str) -> None:
+    master = master_of(name)
+    rung = rung_of(master, 0.5, "fp16")
+    x = samples(MAKERS[name][1], 7)
+    assert snr_db(twin_outputs(rung.network, x), Session(rung.data).run(x)) > 55
+    base, index = master.base("fp16"), master.index(rung.keep)
+    initializers = onnx.load(io.BytesIO(rung.data)).graph.initializer
+    found = [numpy_helper.to_array(tensor) for tensor in initializers if tensor.data_type == TensorProto.FLOAT16]
+    for key, weight in base.items():
+        expected = weight[np.ix_(*index[key])]
+        assert any((value if value.shape == expected.shape else value.T).tolist() == expected.tolist() for value in found), (
+            key
+        )
+    assert 2 * sum(w.nbytes for w in base.values()) == sum(w.nbytes for w in master.base("fp32").values())
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+def test_eight_bit_weights_alone_are_nearer_than_eight_bit_activations_too(name: str) -> None:
+    master = master_of(name)
+    x = samples(MAKERS[name][1], 32)
+    ratios = {}
+    for precision in ("int8-weight-only", "int8"):
+        rung = rung_of(master, 0.5, precision)
+        onnx.checker.check_model(onnx.load(io.BytesIO(rung.data)), full_check=True)
+        ratios[precision] = snr_db(twin_outputs(rung.network, x), Session(rung.data).run(x))
+    assert ratios["int8-weight-only"] > ratios["int8"]
