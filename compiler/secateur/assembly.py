@@ -8,18 +8,17 @@ from functools import partial
 from typing import Literal, cast
 
 import numpy as np
-import torch
 
 from secateur.bundle.pack import digest, encode_base
 from secateur.evaluation import GateResult, Session, check_rung, golden_check
 from secateur.export import child_of
 from secateur.fitting import Shortfall, fit_rung, shortfall
-from secateur.ir import PRECISIONS, Budget, InfeasibleError, Network, Samples, arrays_of, joined, samples_of, take
+from secateur.ir import PRECISIONS, Budget, InfeasibleError, Network, Samples, arrays_of, take
 from secateur.load import Task
 from secateur.master import Array, Master
-from secateur.quantization import measure_ranges
+from secateur.quantizing import quantize_rung
 from secateur.search import Estimator, Plan
-from secateur.twin import batches, fixed_values, run
+from secateur.twin import outputs_of
 from secateur.writing import file_of, program_of
 from secateur_agent.bundle.manifest import Precision, RungEntry, TensorSpec
 from secateur_agent.bundle.recipe import Recipe, encode_recipe
@@ -45,6 +44,7 @@ class BuiltRung:
         gate: what the gate found.
         test_value: the metric on the test split, NaN if not read.
         measured_ms: latency of the file on this machine, NaN if it was not timed.
+        calibrators: those that were tried → distance of the outputs from the float rung's; the least was taken.
         inherits: whether it is shipped with the program of another recipe, and not with its own.
     """
 
@@ -56,14 +56,7 @@ class BuiltRung:
     test_value: float = float("nan")
     measured_ms: float = float("nan")
     inherits: bool = False
-
-
-def outputs_of(network: Network, inputs: Samples) -> Samples:
-    """Return what a network gives, run in torch."""
-    values = fixed_values(network)
-    with torch.no_grad():
-        found = [run(network, batch, values).values() for batch in batches(network, inputs)]
-    return joined([samples_of([value.numpy() for value in part]) for part in found])
+    calibrators: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,14 +112,14 @@ def build_rung(
     network = master.rung_network(plan.keep)
     index, base = master.index(plan.keep), master.base(precision)
     kind = PRECISIONS[precision]
-    ranges = measure_ranges(network, master.calibration) if kind.activations else None
-    program = program_of(master, network, index, precision, ranges, runtime)
+    validation = take(judge.task.inputs("validation"), slice(0, 256))
+    made = quantize_rung(master, network, index, precision, validation, runtime)
+    program = program_of(master, made.network, index, precision, made.ranges, runtime)
     recipe, data = program.recipe(base)
     child = child_of(recipe, parent, _file_digest(parent)) if parent is not None else None
     recipe_file = encode_recipe(child or recipe)
-    validation = take(judge.task.inputs("validation"), slice(0, 256))
     reference = outputs_of(network, validation)
-    ordinary = file_of(network, master.calibration, precision, ranges, runtime) if kind.integer else None
+    ordinary = file_of(network, master.calibration, precision, made.ranges, runtime) if kind.integer else None
     gate = check_rung(data, reference, validation, ordinary)
     # A block that is not named is kept: a device that waits for a new rung should not wait for that.
     blocks = {block.id for block in master.groups.blocks}
@@ -150,7 +143,7 @@ def build_rung(
             data, tensor_specs(network)[0], number, *bounds[0], kind.tolerance, bounds if len(bounds) > 1 else ()
         ),
     )
-    return BuiltRung(entry, recipe, recipe_file, data, gate, inherits=child is not None)
+    return BuiltRung(entry, recipe, recipe_file, data, gate, inherits=child is not None, calibrators=dict(made.tried))
 
 
 def _input_range(inputs: Array) -> tuple[float, float]:

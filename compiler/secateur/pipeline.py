@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, outputs_of, tensor_specs
+from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, tensor_specs
 from secateur.bundle.keys import Keys
 from secateur.bundle.pack import digest, pack
 from secateur.compilation import CompileResult, CompileSettings, ProfileResult, Progress
@@ -35,6 +35,7 @@ from secateur.search.planner import plan_rung
 from secateur.sparsifying import Sparsity, SparsityReport, report_sparsity, sparsify_master
 from secateur.targets import choose_targets, is_this_machine
 from secateur.tuning import SandwichSettings
+from secateur.twin import outputs_of
 from secateur.verifying import verify_latency
 from secateur.workspace import (
     ProfileState,

@@ -13,18 +13,9 @@ from secateur.export.onnx_writer import OnnxWriter
 from secateur.export.operators import channel_shape, write_layer, write_operator
 from secateur.export.program import PrivateVector, Program, ScaledVector
 from secateur.ir import Node, Precision, Table
+from secateur.ir.placement import Placement
 
 _INT32, _FLOAT = 6, 1
-_IN_FLOAT = {
-    *("Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Pow"),
-    *("Reciprocal", "Div", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "GRU", "LSTM", "RNN"),
-    *("Where", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
-}
-"""Operators without an integer kernel that need more than eight bits of what they read."""
-_PASSING = ("ScalarAffine", "Add", "Sub", "Mul", "Reshape", "Transpose")
-"""Operators that need no more bits than what reads them."""
-_NEVER_ZERO = {"Reciprocal": 0, "Log": 0, "Pow": 0, "Div": 1}
-"""Operators and which of their inputs must not be rounded to 0: that one stays float."""
 
 
 @file_writer("onnxruntime", "int8", "int8-symmetric")
@@ -46,96 +37,46 @@ class _Int8Writer:
         self._activations = cut.activations
         self._writer = OnnxWriter(cut.network)
         self._readers = cut.network.consumers()
+        self._place = Placement(cut.network, set(cut.weight_scales), precision.symmetric)
         self._names: dict[str, str] = {}
         self._exact: dict[str, str] = {}
         self._parameters: dict[str, tuple[str, str]] = {}
 
     def write(self) -> Program:
         """Write the nodes; a node that was written together with the one before is passed over."""
+        place = self._place
         for name in self._network.inputs:
             self._exact[name] = name
-            self._names[name] = name if self._only_exact(name) else self._quantize(name, name)
-        affine = {node.inputs[0]: node for node in self._network.nodes if node.op == "Affine"}
+            self._names[name] = name if place.only_exact(name) else self._quantize(name, name)
         done: set[str] = set()
         for node in self._network.nodes:
             if node.output in done:
                 continue
-            end = node
+            end = place.end(node)
             if "weight" in node.attrs:
-                end = affine[node.output]
-                result = self._layer(node, end) if self._integer(node) else self._float_layer(node, end)
+                result = self._layer(node, end) if place.integer(node) else self._float_layer(node, end)
             elif node.op == "Affine":
                 result = self._affine(node)
             else:
-                inputs = [self._input(node, place, name) for place, name in enumerate(node.inputs)]
+                inputs = [self._input(node, number, name) for number, name in enumerate(node.inputs)]
                 inputs += [shared_constant(self._writer, self._cut, name, self._precision) for name in node.constants]
                 result = write_operator(self._writer, self._network, node, inputs, self._final(node.output))
-            clipped = self._clipped_by_quantization(end)
+            clipped = place.clipped(end)
             done |= {end.output, clipped}
             if clipped in self._network.outputs and self._final(clipped) != result:
                 result = self._writer.node("Identity", [self._quantize(clipped, result)], clipped)
             if clipped == end.output:
                 self._exact[clipped] = result
-            plain = clipped in self._network.outputs or self._only_exact(clipped)
-            plain = plain or ("weight" not in node.attrs and self._read_in_float(clipped))
-            self._names[clipped] = result if plain else self._quantize(clipped, result)
+            self._names[clipped] = result if place.stays_float(node, clipped) else self._quantize(clipped, result)
         return self._writer.program(self._network.inputs, self._network.outputs)
 
-    def _integer(self, node: Node) -> bool:
-        return node.attrs["weight"] in self._cut.weight_scales
-
-    def _wants_exact(self, node: Node, place: int) -> bool:
-        """Whether a node takes an input as it was before quantization: a layer in float, or what divides by it."""
-        return not self._integer(node) if "weight" in node.attrs else _NEVER_ZERO.get(node.op) == place
-
     def _input(self, node: Node, place: int, name: str) -> str:
-        return self._exact.get(name, self._names[name]) if self._wants_exact(node, place) else self._names[name]
-
-    def _only_exact(self, tensor: str) -> bool:
-        """Whether all that reads a tensor takes it as it was before quantization."""
-        places = [
-            self._wants_exact(node, place)
-            for node in self._readers.get(tensor, [])
-            for place, name in enumerate(node.inputs)
-            if name == tensor
-        ]
-        return tensor in self._exact and bool(places) and all(places)
+        exact = self._place.wants_exact(node, place)
+        return self._exact.get(name, self._names[name]) if exact else self._names[name]
 
     def _final(self, tensor: str) -> str:
         """The name to write a tensor under: its own if it is an output of the network that nothing else reads."""
         return tensor if tensor in self._network.outputs and not self._readers.get(tensor) else ""
-
-    def _clipped_by_quantization(self, node: Node) -> str:
-        """If only a Relu or a Clip from 0 reads the node's output, its output: the quantized range does what it does.
-
-        Not where zero is always 0: then the range goes below it.
-        """
-        if self._precision.symmetric:
-            return node.output
-        readers = self._readers.get(node.output, [])
-        if len(readers) == 1 and node.output not in self._network.outputs and node.op in ("Affine", "Add"):
-            reader = readers[0]
-            if reader.output in self._network.outputs or self._read_exactly(reader.output):
-                return node.output
-            if reader.op == "Relu" or (reader.op == "Clip" and reader.attrs.get("min") == 0):
-                return reader.output
-        return node.output
-
-    def _read_exactly(self, tensor: str) -> bool:
-        """Whether anything takes a tensor as it was before quantization: then that must exist."""
-        return any(
-            self._wants_exact(node, place)
-            for node in self._readers.get(tensor, [])
-            for place, name in enumerate(node.inputs)
-            if name == tensor
-        )
-
-    def _read_in_float(self, tensor: str) -> bool:
-        """Whether only operators that compute in float anyway read a tensor: scores with a mask, parts of a norm."""
-        readers = self._readers.get(tensor, [])
-        return bool(readers) and all(
-            reader.op in _IN_FLOAT or (reader.op in _PASSING and self._read_in_float(reader.output)) for reader in readers
-        )
 
     def _quantize(self, tensor: str, name: str) -> str:
         if tensor not in self._activations:  # integers and truth values

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.ir import Network, Node
+from secateur.ir import Network, Node, Table
 
 
 def convolve_shortcuts(network: Network, shapes: dict[str, tuple[int, ...]]) -> Network:
@@ -21,7 +21,7 @@ def convolve_shortcuts(network: Network, shapes: dict[str, tuple[int, ...]]) -> 
         shapes: every tensor → shape, −1 for the batch.
     """
     producers, readers = network.producers(), network.consumers()
-    replaced: dict[str, Node] = {}
+    replaced: dict[str, list[Node]] = {}
     gone: set[str] = set()
     for node in network.nodes:
         added = [reader.op for reader in readers.get(node.output, [])] == ["Add"] and node.output not in network.outputs
@@ -39,20 +39,21 @@ def convolve_shortcuts(network: Network, shapes: dict[str, tuple[int, ...]]) -> 
             source = before.inputs[0]
         weight = f"w{len(network.weights)}"
         network.weights[weight] = _picking(node, shapes[source][1], spatial)
-        replaced[node.output] = Node(
-            "Conv",
-            (source,),
-            node.output,
-            {
-                "weight": weight,
-                "strides": tuple(strides),
-                "pads": (0,) * (2 * spatial),
-                "dilations": (1,) * spatial,
-                "groups": 1,
-            },
-            node.source,
-        )
-    network.nodes = [replaced.get(node.output, node) for node in network.nodes if node.output not in gone]
+        attrs = {
+            "weight": weight,
+            "strides": tuple(strides),
+            "pads": (0,) * (2 * spatial),
+            "dilations": (1,) * spatial,
+            "groups": 1,
+        }
+        raw, table, channels = f"{node.output}_picked", f"t{len(network.tables)}", shapes[node.output][1]
+        network.tables[table] = Table(np.ones(channels, np.float32), np.zeros(channels, np.float32))
+        replaced[node.output] = [
+            Node("Conv", (source,), raw, attrs, node.source),
+            Node("Affine", (raw,), node.output, {"table": table, "axis": 1}, node.source),
+        ]
+    left = (replaced.get(node.output, [node]) for node in network.nodes if node.output not in gone)
+    network.nodes = [node for nodes in left for node in nodes]
     return network
 
 

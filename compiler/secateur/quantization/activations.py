@@ -5,45 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from secateur.ir import ActivationParameters, Network, QuantizedWeight, Samples
+from secateur.ir import ActivationParameters, Network, QuantizedWeight
+from secateur.quantization.ranges import Ranges
 from secateur.quantization.weights import rung_weight_scale
-from secateur.twin import batches, fixed_values, run
-
-Ranges = dict[str, tuple[float, float]]
-"""Tensor → smallest and largest value seen."""
 
 SAME_PARAMETERS = (
     *("MaxPool", "GlobalMaxPool", "Flatten", "Transpose", "Slice", "Pad"),
     *("Take", "Reshape", "Expand", "DepthToSpace", "SpaceToDepth"),
 )
 """Operators that only move values: their output has the parameters of their input."""
-
-
-def measure_ranges(network: Network, inputs: Samples) -> Ranges:
-    """Measure the range of every float tensor of a rung on calibration inputs (minimum and maximum).
-
-    Args:
-        network: the cut network with the rung's tables.
-        inputs: (samples, …) of each input.
-    """
-    ranges: Ranges = {}
-
-    def observe(name: str, value: Tensor) -> None:
-        if not value.is_floating_point():
-            return
-        low, high = (float(bound) for bound in value.aminmax())
-        before = ranges.get(name, (low, high))
-        ranges[name] = (min(before[0], low), max(before[1], high))
-
-    values = fixed_values(network)
-    with torch.no_grad():
-        for batch in batches(network, inputs):
-            run(network, batch, values, on_tensor=observe)
-    return ranges
 
 
 def parameters(

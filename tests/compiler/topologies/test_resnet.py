@@ -57,11 +57,13 @@ class ResNet(nn.Module):
 def test_resnet_option_a() -> None:
     for network in enter(ResNet(Block, "A"), (3, 16, 16)):
         check(network)
+        check_int8(network)
 
 
 def test_resnet_option_b() -> None:
     for network in enter(ResNet(Block, "B"), (3, 16, 16)):
         check(network)
+        check_int8(network)
 
 
 def test_preactivation_resnet() -> None:

@@ -1,0 +1,121 @@
+"""How a rung becomes int8: corrected for what rounding its weights does, with the ranges that suit it best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from secateur.evaluation import Session
+from secateur.ir import PRECISIONS, ActivationParameters, Network, Samples, Table, arrays_of, take
+from secateur.master import Indexes, Master
+from secateur.quantization import CALIBRATORS, Ranges, calibrate, dequantized, measure_ranges, observe, weight_scales
+from secateur.tuning import measure_statistics, recalibrate
+from secateur.twin import outputs_of
+from secateur.twin.distance import output_distance
+from secateur.writing import program_of
+
+MOST, FEWEST, ELEMENTS = 128, 16, 1 << 25
+"""Samples that calibrators are compared on: as many as have so many elements of the network's largest tensor."""
+
+
+@dataclass(frozen=True)
+class QuantizedRung:
+    """A rung ready to be written.
+
+    Attributes:
+        network: with private tables that make up for rounded weights.
+        ranges: of its tensors; None if they stay float.
+        calibrator: that chose them; empty if there was nothing to choose.
+        tried: calibrator → distance of the file's outputs from those of the float rung.
+    """
+
+    network: Network
+    ranges: Ranges | None = None
+    calibrator: str = ""
+    tried: Mapping[str, float] = field(default_factory=dict)
+
+
+def stored(master: Master, network: Network, index: Indexes) -> Network:
+    """Return a rung with the weights that its file has: those of the int8 base, as float32."""
+    whole = dequantized(master.quantized)
+    return network.with_values(weights={n: w[np.ix_(*index[n])] for n, w in whole.items() if n in index})
+
+
+def as_written(master: Master, network: Network, index: Indexes, activations: Mapping[str, ActivationParameters]) -> Network:
+    """Return a rung with the weights and the scales that its file has; a scale has fewer digits there.
+
+    Args:
+        master: what it is cut from.
+        network: the rung.
+        index: weight → kept indices of each axis.
+        activations: quantization parameters of tensors; empty if they stay float.
+    """
+    rows = {name: axes[0] for name, axes in index.items()}
+    scales = weight_scales(network, master.quantized, rows, activations)
+    affine = {node.inputs[0]: node.attrs["table"] for node in network.nodes if node.op == "Affine"}
+    tables = dict(network.tables)
+    for node in network.nodes:
+        if (name := node.attrs.get("weight")) in scales:
+            table, base = affine[node.output], master.quantized[name].scale[rows[name]]
+            tables[table] = Table((scales[name] / base).astype(np.float32), tables[table].shift)
+    return stored(master, network, index).with_values(tables=tables)
+
+
+def corrected(master: Master, network: Network, index: Indexes) -> Network:
+    """Give every channel of a rung with rounded weights the mean and deviation that it has with exact ones.
+
+    Nagel et al.: Data-Free Quantization through Weight Equalization and Bias Correction, ICCV 2019, section 4.2; here by
+    what calibration inputs show, and of deviations too: private tables cost nothing.
+
+    Returns:
+        The rung with its exact weights and the private tables that make up for rounded ones.
+    """
+    goals = measure_statistics(network, master.calibration)
+    tables = recalibrate(stored(master, network, index), goals, master.calibration)
+    return network.with_values(tables=tables)
+
+
+def _few(network: Network, inputs: Samples) -> Samples:
+    largest = max(math.prod(shape[1:]) for shape in network.shapes.values())
+    return take(inputs, slice(0, max(FEWEST, min(MOST, ELEMENTS // largest))))
+
+
+def quantize_rung(
+    master: Master, network: Network, index: Indexes, precision: str, judged: Samples, runtime: str = "onnxruntime"
+) -> QuantizedRung:
+    """Correct a rung, and choose the ranges of its tensors.
+
+    Args:
+        master: what it is cut from.
+        network: the rung in float.
+        index: weight → kept indices of each axis.
+        precision: of its file.
+        judged: validation inputs, on which calibrators are compared.
+        runtime: that reads the file.
+    """
+    kind = PRECISIONS[precision]
+    if not kind.integer:
+        return QuantizedRung(network)
+    made = corrected(master, network, index)
+    if not kind.activations:
+        return QuantizedRung(made)
+    rough = stored(master, made, index)
+    widest = measure_ranges(rough, master.calibration)
+    histograms = observe(rough, _few(rough, master.calibration), widest)
+    few = _few(network, judged)
+    expected = [torch.from_numpy(each) for each in arrays_of(outputs_of(network, few))]
+    tried: dict[str, float] = {}
+    best: Ranges = widest
+    for name in CALIBRATORS:
+        ranges = calibrate(name, histograms, widest)
+        data = program_of(master, made, index, precision, ranges, runtime).recipe(master.base(precision))[1]
+        got = [torch.from_numpy(each) for each in arrays_of(Session(data).outputs(few))]
+        distance = sum(float(output_distance(a, b)) for a, b in zip(got, expected) if b.is_floating_point())
+        tried[name] = distance if math.isfinite(distance) else math.inf
+        if tried[name] == min(tried.values()):
+            best = ranges
+    return QuantizedRung(made, best, min(tried, key=lambda name: tried[name]), tried)
