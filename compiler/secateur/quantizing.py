@@ -42,7 +42,8 @@ class QuantizedRung:
 def stored(master: Master, network: Network, index: Indexes) -> Network:
     """Return a rung with the weights that its file has: those of the int8 base, as float32."""
     whole = dequantized(master.quantized)
-    return network.with_values(weights={n: w[np.ix_(*index[n])] for n, w in whole.items() if n in index})
+    weights = {name: w[np.ix_(*index[name])] for name, w in whole.items() if name in index}
+    return network.with_values(weights={**network.weights, **weights})
 
 
 def as_written(master: Master, network: Network, index: Indexes, activations: Mapping[str, ActivationParameters]) -> Network:

@@ -36,6 +36,8 @@ def _without_zeros(found: Histogram) -> Histogram:
 
 
 def _divergence(found: Histogram, low: float, high: float) -> float:
+    if low >= found.high or high <= found.low:  # all values are on one side of 0, and beyond the limit
+        return np.inf
     first = int(np.floor((low - found.low) / found.width + 1e-9))
     last = max(first + 1, int(np.ceil((high - found.low) / found.width - 1e-9)))
     inside = found.counts[first:last]
