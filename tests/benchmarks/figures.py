@@ -105,8 +105,8 @@ _ALL = (
     ),
     Figure(
         "half-macs-time",
-        "Measured latency of the network on the planner's path that has nearest to half of the multiply-accumulates ÷ that "
-        "of the full network; the path is planned from a latency table of this machine.",
+        "Measured latency of the largest network on the planner's path that has at most half of the multiply-accumulates ÷ "
+        "that of the full network; the path is planned from a latency table of this machine.",
         "≤", 0.6, "ratio", "latency_vs_plan",
     ),
     Figure(

@@ -43,9 +43,8 @@ def _precision(precision: str, folder: Path) -> list[Measured]:
     state, master, _ = load_workspace(folder / "workspace")
     costs = Costs(master.network, master.groups)
     full = costs.macs(master.groups.full())
-    half = min(
-        (step.keep for step in steps_of(state.profiles[PROFILE])), key=lambda keep: abs(costs.macs(keep) / full - 0.5)
-    )
+    path = [step.keep for step in steps_of(state.profiles[PROFILE])]
+    half = max((keep for keep in path if costs.macs(keep) <= full / 2), key=costs.macs)
     halved = file_of(cut(master.network, master.groups, half), master.calibration[:64], precision)
     files = [*(bundle.materialise(rung.id) for rung in rungs), halved]
     *times, half_time = time_interleaved(files, precision, profile.runtime.threads, ROUNDS)
