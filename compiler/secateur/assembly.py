@@ -119,7 +119,9 @@ def build_rung(
     child = child_of(recipe, parent, _file_digest(parent)) if parent is not None else None
     recipe_file = encode_recipe(child or recipe)
     reference = outputs_of(network, validation)
-    ordinary = file_of(network, master.calibration, precision, made.ranges, runtime) if kind.integer else None
+    ordinary = (
+        file_of(network, master.calibration, precision, made.ranges, runtime, master.floating) if kind.integer else None
+    )
     gate = check_rung(data, reference, validation, ordinary)
     # A block that is not named is kept: a device that waits for a new rung should not wait for that.
     blocks = {block.id for block in master.groups.blocks}

@@ -10,7 +10,10 @@ from secateur.assembly import BuiltRung
 from secateur.gains import Gains
 from secateur.ir import Budget, Groups
 from secateur.ir.groups import KeepKey
+from secateur.mixed_precision import MixedPrecision
+from secateur.precision_choice import Candidate
 from secateur.protection import ALLOWED
+from secateur.quantized_tuning import QuantizedTuning
 from secateur.search import Coverage
 from secateur.sparsifying import SparsityReport
 from secateur_agent.bundle.manifest import RungEntry
@@ -30,7 +33,10 @@ class CompileSettings:
         steps: of tuning; 0 reconstructs and recalibrates only.
         balance: of the rungs' losses in tuning: 0 sums them as they are, so that the smallest count most, 1 evenly.
         largest_may_lose: points of the metric, on validation; tuning is taken back as far as that needs.
-        precisions: empty takes each profile's first that can be built.
+        precisions: in order of preference; empty takes for this machine the fastest that is accurate enough, for others each
+            profile's first that can be built.
+        int8_may_lose: points of the metric that the largest rung may lose on validation before layers stay float.
+        qat_steps: of tuning that sees what int8 rounds, after all other; 0 quantizes without.
         latency_tables: to plan from instead of the roofline, each for one of the profiles.
         find_tables: whether to look for tables in the user's data folder, too.
         verify_latency: whether to measure the rungs here: those that miss a budget are replaced, those that are no faster
@@ -56,6 +62,8 @@ class CompileSettings:
     balance: float = 0.0
     largest_may_lose: float = 100 * ALLOWED
     precisions: tuple[str, ...] = ()
+    int8_may_lose: float = 0.3
+    qat_steps: int = 0
     seed: int = 0
     latency_tables: tuple[Path, ...] = ()
     find_tables: bool = False
@@ -76,13 +84,16 @@ class CompileSettings:
 
 @dataclass
 class ProfileResult:
-    """One bundle: where it is, its rungs, and what was not shipped and why."""
+    """One bundle: where it is, its rungs, what was not shipped and why, which layers stay float, which precisions it might
+    have had."""
 
     profile: str
     bundle: Path
     rungs: list[BuiltRung]
     dropped: dict[str, str]
     bundle_bytes: int
+    mixed: MixedPrecision | None = None
+    candidates: list[Candidate] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,7 @@ class CompileResult:
         tried: the networks that the search tried.
         gains: key of a rung's keep-counts → what each step of repair gave it.
         coverage: how much of the network can be cut.
+        quantized: what tuning in int8 did.
         notes: what stages say about their work, such as a criterion about its scores.
     """
 
@@ -131,6 +143,7 @@ class CompileResult:
     tried: list[Tried] = field(default_factory=list)
     gains: dict[KeepKey, Gains] = field(default_factory=dict)
     coverage: Coverage | None = None
+    quantized: QuantizedTuning | None = None
 
 
 @dataclass(frozen=True)

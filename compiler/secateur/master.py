@@ -53,6 +53,8 @@ class Master:
         scores: group id → importance per channel, in sorted order.
         goals: for each network that was tuned, its keep-counts and the statistics its channels should have.
         calibration: samples of the inputs.
+        floating: weights of layers that stay float in files of integers.
+        quantized: the others in int8, as the base has them.
     """
 
     network: Network
@@ -60,10 +62,11 @@ class Master:
     scores: dict[str, NDArray[np.float64]]
     goals: list[tuple[dict[str, int], dict[str, Statistics]]]
     calibration: Samples
+    floating: frozenset[str] = frozenset()
     quantized: dict[str, QuantizedWeight] = field(init=False)
 
     def __post_init__(self) -> None:
-        floating = self.network.constants
+        floating = self.network.constants | self.floating
         self.quantized = quantize_weights({n: w for n, w in self.network.weights.items() if n not in floating})
 
     def base(self, precision: str) -> dict[str, NDArray[np.generic]]:

@@ -4,47 +4,49 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, tensor_specs
+from secateur.assembly import Judge, Ladder, tensor_specs
+from secateur.building import JUDGED, BuiltProfile, build_profiles, told
 from secateur.bundle.keys import Keys
 from secateur.bundle.pack import digest, pack
 from secateur.compilation import CompileResult, CompileSettings, ProfileResult, Progress
-from secateur.evaluation import measure_rung
+from secateur.equalising import equalise_if_better
 from secateur.gains import measure_gains
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
-from secateur.ir import Network, SecateurError
+from secateur.ir import Groups, Network, SecateurError, take
 from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master, untuned_master
 from secateur.planning import forget_trials, plan
+from secateur.precision_choice import Candidate, weigh_precisions
+from secateur.precision_choice import told as told_precision
 from secateur.programs import parents_of, write_parents
 from secateur.protection import explain, protect_largest
 from secateur.pruning import cut, sort_groups
 from secateur.pruning.weights import check_pattern
+from secateur.quantized_tuning import LEARNING_RATE, QuantizedTuning, quantized_precision, tune_quantized_if_better
+from secateur.quantized_tuning import told as told_quantized
 from secateur.scheduling import TRAINING, Material, check_preparation, prepare
 from secateur.search import Costs, Estimator, MeasuredTable, coverage
 from secateur.search.path import Step
-from secateur.search.planner import plan_rung
 from secateur.sparsifying import Sparsity, SparsityReport, report_sparsity, sparsify_master
 from secateur.targets import choose_targets, is_this_machine
 from secateur.tuning import SandwichSettings
 from secateur.twin import outputs_of
-from secateur.verifying import verify_latency
 from secateur.workspace import (
     ProfileState,
     checked_name,
     save_workspace,
 )
 from secateur_agent.bundle.manifest import Metric
-from secateur_agent.protocol.messages import RungMeasurement
-from secateur_profiles import Profile
 from secateur_profiles import load as load_profile
 
 __all__ = ["CompileResult", "CompileSettings", "compile"]
@@ -127,6 +129,8 @@ def _compile(
     notes: list[str] = []
     known = [load_profile(profile) for profile in profiles]
     chosen = choose_targets(known, settings.precisions, settings.latency_tables, settings.find_tables, notes)
+    if settings.qat_steps and settings.precisions:
+        _check_qat(chosen)
     loaded = load_task(task) if isinstance(task, str) else task
     progress("load", 0, 1)
     network = _load(model, loaded)
@@ -136,6 +140,13 @@ def _compile(
     progress("prove", 0, 1)
     proof_error = prove(network, groups, cut, random_keeps(groups, 2))
     clock.lap("prove")
+    weighed = _weigh(chosen, network, groups, judge, settings, progress)
+    if weighed:
+        clock.lap("weigh")
+        notes += [told_precision(key, candidates) for key, candidates in weighed.items()]
+        chosen = [_as_weighed(target, weighed, settings, notes) for target in chosen]
+    if settings.qat_steps:
+        _check_qat(chosen)
     calibration = loaded.inputs("calibration")
     material = Material(network, groups, loaded, settings.criterion, settings.schedule_steps, settings.seed)
     progress("rank", 0, max(_ranking_steps(settings), 1))
@@ -184,20 +195,22 @@ def _compile(
             master, teacher, loaded, sparsity, lambda step: progress("sparsify", step, settings.sparsity_steps)
         )
         clock.lap("sparsify")
-    ladders: dict[str, Ladder] = {}
-    total, done = sum(len(found) for found in plans.values()), 0
-    for target in chosen:
-        key = target.profile.name
-        tick = partial(_offset_progress, progress, done, total)
-        here = is_this_machine(target.profile) if settings.verify_latency is None else settings.verify_latency
-        measure = partial(_measure, master.network, target.profile) if here else None
-        points = [plan_rung(step, costs, target) for step in planned.paths[key]]
-        ladders[key] = build_ladder(master, judge, plans[key], points, target, settings.budget, tick, measure)
-        if here:
-            ladders[key] = verify_latency(ladders[key], target.precision, target.profile.runtime.threads, key)
-        notes += [f"{key}: {rung}: {why}" for rung, why in ladders[key].moved.items()]
-        done += len(plans[key])
+    quantized, precision = None, quantized_precision([target.precision for target in chosen])
+    if precision:
+        progress("equalise", 0, 1)
+        master, line = equalise_if_better(master, precision, take(judge.task.inputs("validation"), JUDGED))
+        notes += [line] if line else []
+        clock.lap("equalise")
+    if settings.qat_steps and not master.tuned:
+        notes.append("tuning in int8: left out, since all tuning was taken back")
+    elif settings.qat_steps:
+        master, quantized = _tune_quantized(master, teacher, judge, precision, settings, progress)
+        notes += [told_quantized(quantized)]
+        clock.lap("qat")
+    built = build_profiles(master, judge, chosen, plans, planned.paths, costs, settings, progress)
+    notes += told(built)
     clock.lap("build")
+    ladders = {key: each.ladder for key, each in built.items()}
     keeps = [rung.entry.keep for ladder in ladders.values() for rung in ladder.rungs]
     gains = measure_gains(untuned, reconstructed[0], master, keeps, judge.twin_metric) if reconstructed else {}
     clock.lap("gains")
@@ -215,6 +228,7 @@ def _compile(
         tried=planned.tried,
         gains=gains,
         coverage=coverage(teacher, groups),
+        quantized=quantized,
         schedule=settings.schedule,
         regulariser=settings.regulariser,
         sparsity=None if sparsity is None else _sparsity_report(dense, master, sparsity, chosen, ladders),
@@ -223,8 +237,8 @@ def _compile(
     try:
         for target in chosen:
             key = target.profile.name
-            packed, states[key] = _pack(out, name, master, judge, target, ladders[key], planned.paths[key], keys)
-            result.profiles.append(packed)
+            packed, states[key] = _pack(out, name, judge, target, built[key], planned.paths[key], keys)
+            result.profiles.append(replace(packed, candidates=weighed.get(key, [])))
         for key, state in states.items():
             write_parents(out / "workspace", state.parents, ladders[key].rungs)
         save_workspace(out / "workspace", name, master, judge, states)
@@ -235,6 +249,66 @@ def _compile(
     result.seconds = clock.laps
     progress("pack", 1, 1)
     return result
+
+
+def _weigh(
+    targets: Sequence[Estimator],
+    network: Network,
+    groups: Groups,
+    judge: Judge,
+    settings: CompileSettings,
+    progress: Progress,
+) -> dict[str, list[Candidate]]:
+    """Profile → files of the network in each precision, for profiles of this machine of which nothing was measured yet."""
+    mine = [t.profile for t in targets if is_this_machine(t.profile) and not isinstance(t, MeasuredTable)]
+    if settings.precisions or not mine:
+        return {}
+    original, untuned = judge.original["validation"], untuned_master(network, groups, {}, judge.task)
+    exact, judged = judge.task.metric(original, "validation", original), take(judge.task.inputs("validation"), JUDGED)
+    metric, tell = partial(judge.metric, split="validation"), partial(progress, "weigh")
+    allowed = settings.int8_may_lose / 100
+    return {each.name: weigh_precisions(untuned, each, judged, exact, metric, allowed, tell) for each in mine}
+
+
+def _as_weighed(
+    target: Estimator, weighed: Mapping[str, list[Candidate]], settings: CompileSettings, notes: list[str]
+) -> Estimator:
+    candidates = weighed.get(target.profile.name, [])
+    precision = next((each.precision for each in candidates if each.chosen), target.precision)
+    if precision == target.precision:
+        return target
+    (found,) = choose_targets([target.profile], (precision,), (), settings.find_tables, notes)
+    return found
+
+
+def _check_qat(targets: Sequence[Estimator]) -> None:
+    precisions = [target.precision for target in targets]
+    if not quantized_precision(precisions):
+        raise SecateurError(
+            f"--qat-steps: nothing computes in int8 ({', '.join(precisions)}); leave it out, or ask for --precision int8"
+        )
+
+
+def _tune_quantized(
+    master: Master,
+    teacher: Network,
+    judge: Judge,
+    precision: str,
+    settings: CompileSettings,
+    progress: Progress,
+) -> tuple[Master, QuantizedTuning]:
+    return tune_quantized_if_better(
+        master,
+        teacher,
+        judge.task,
+        precision,
+        SandwichSettings(
+            steps=settings.qat_steps, balance=settings.balance, seed=settings.seed, learning_rate=LEARNING_RATE
+        ),
+        take(judge.task.inputs("validation"), JUDGED),
+        partial(judge.metric, split="validation"),
+        lambda step, _: progress("qat", step, settings.qat_steps),
+    )
 
 
 def _check_writable(out: Path) -> None:
@@ -267,10 +341,6 @@ def _ranking_steps(settings: CompileSettings) -> int:
     return steps + (settings.schedule_steps if settings.schedule in TRAINING else 0)
 
 
-def _offset_progress(progress: Progress, done: int, total: int, number: int) -> None:
-    progress("build", done + number, total)
-
-
 class _Clock:
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
@@ -297,21 +367,16 @@ def _judge(network: Network, task: Task) -> Judge:
     return Judge(task, {split: outputs_of(network, task.inputs(split)) for split in ("validation", "test")})
 
 
-def _measure(network: Network, profile: Profile, rung: BuiltRung) -> RungMeasurement:
-    return measure_rung(rung.data, rung.entry, *tensor_specs(network), profile)
-
-
 def _pack(
     out: Path,
     name: str,
-    master: Master,
     judge: Judge,
     target: Estimator,
-    ladder: Ladder,
+    built: BuiltProfile,
     path: list[Step],
     keys: Keys,
 ) -> tuple[ProfileResult, ProfileState]:
-    precision, profile = target.precision, target.profile
+    precision, profile, ladder, master = target.precision, target.profile, built.ladder, built.master
     files = {f"base-{precision}.safetensors": ladder.base}
     files |= {f"recipes/{rung.entry.id}.recipe": rung.recipe_file for rung in ladder.rungs}
     inputs, outputs = tensor_specs(master.network)
@@ -329,5 +394,6 @@ def _pack(
         next_number=len(ladder.rungs) + len(ladder.dropped),
         device=profile,
         latency_source=target.source,
+        floating=sorted(master.floating),
     )
-    return ProfileResult(profile.name, folder, ladder.rungs, ladder.dropped, size), state
+    return ProfileResult(profile.name, folder, ladder.rungs, ladder.dropped, size, built.mixed), state

@@ -18,6 +18,7 @@ from secateur.twin import outputs_of
 from secateur.twin.distance import output_distance
 from secateur.writing import program_of
 
+UNCORRECTED = "min-max, uncorrected"
 MOST, FEWEST, ELEMENTS = 128, 16, 1 << 25
 """Samples that calibrators are compared on: as many as have so many elements of the network's largest tensor."""
 
@@ -29,7 +30,7 @@ class QuantizedRung:
     Attributes:
         network: with private tables that make up for rounded weights.
         ranges: of its tensors; None if they stay float.
-        calibrator: that chose them; empty if there was nothing to choose.
+        calibrator: that chose them, or `UNCORRECTED` if tables are as they were; empty if there was nothing to choose.
         tried: calibrator → distance of the file's outputs from those of the float rung.
     """
 
@@ -80,7 +81,8 @@ def corrected(master: Master, network: Network, index: Indexes) -> Network:
     return network.with_values(tables=tables)
 
 
-def _few(network: Network, inputs: Samples) -> Samples:
+def judged_on(network: Network, inputs: Samples) -> Samples:
+    """Return as many samples as calibrators are compared on."""
     largest = max(math.prod(shape[1:]) for shape in network.shapes.values())
     return take(inputs, slice(0, max(FEWEST, min(MOST, ELEMENTS // largest))))
 
@@ -106,17 +108,19 @@ def quantize_rung(
         return QuantizedRung(made)
     rough = stored(master, made, index)
     widest = measure_ranges(rough, master.calibration)
-    histograms = observe(rough, _few(rough, master.calibration), widest)
-    few = _few(network, judged)
+    histograms = observe(rough, judged_on(rough, master.calibration), widest)
+    few, base = judged_on(network, judged), master.base(precision)
     expected = [torch.from_numpy(each) for each in arrays_of(outputs_of(network, few))]
-    tried: dict[str, float] = {}
-    best: Ranges = widest
-    for name in CALIBRATORS:
-        ranges = calibrate(name, histograms, widest)
-        data = program_of(master, made, index, precision, ranges, runtime).recipe(master.base(precision))[1]
-        got = [torch.from_numpy(each) for each in arrays_of(Session(data).outputs(few))]
-        distance = sum(float(output_distance(a, b)) for a, b in zip(got, expected) if b.is_floating_point())
-        tried[name] = distance if math.isfinite(distance) else math.inf
-        if tried[name] == min(tried.values()):
-            best = ranges
-    return QuantizedRung(made, best, min(tried, key=lambda name: tried[name]), tried)
+
+    def distance(candidate: Network, ranges: Ranges) -> float:
+        program = program_of(master, candidate, index, precision, ranges, runtime)
+        got = [torch.from_numpy(each) for each in arrays_of(Session(program.recipe(base)[1]).outputs(few))]
+        found = sum(float(output_distance(a, b)) for a, b in zip(got, expected) if b.is_floating_point())
+        return found if math.isfinite(found) else math.inf
+
+    candidates = {name: (made, calibrate(name, histograms, widest)) for name in CALIBRATORS}
+    # Where eight bits of activations are what costs, the correction is chance, for better or worse.
+    candidates[UNCORRECTED] = (network, measure_ranges(stored(master, network, index), master.calibration))
+    tried = {name: distance(*candidate) for name, candidate in candidates.items()}
+    chosen = min(tried, key=lambda name: tried[name])
+    return QuantizedRung(*candidates[chosen], chosen, tried)

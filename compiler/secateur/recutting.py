@@ -56,6 +56,7 @@ def recut(
                 f"workspace {workspace}: no bundle for profile {profile!r}; it has {', '.join(state.profiles)}"
             )
         mine = state.profiles[profile]
+        master = replace(master, floating=frozenset(mine.floating))
         chosen = precision or next(iter(mine.bases))
         if chosen not in mine.bases:
             raise SecateurError(f"workspace {workspace}: no {chosen} base for {profile}; it has {', '.join(mine.bases)}")

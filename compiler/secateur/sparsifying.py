@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lzma
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -106,7 +106,7 @@ def sparsify_master(
     if not master.tuned:  # then the full network takes the tables as they stand
         tables = {name: Table(goal.deviation, goal.mean) for name, goal in goals[0][1].items()}
         network = network.with_values(tables=fold_statistics(network, tables, master.calibration))
-    return Master(network, master.groups, master.scores, goals, master.calibration)
+    return replace(master, network=network, goals=goals)
 
 
 def _statistics(tables: Mapping[str, Table]) -> dict[str, Statistics]:

@@ -51,6 +51,7 @@ class ProfileState(msgspec.Struct):
         next_number: of the next rung; never reused.
         device: the profile itself: its file may be elsewhere, or changed, when a rung is cut.
         latency_source: what the path's latencies come from.
+        floating: weights of layers that stay float in its bases of integers.
     """
 
     bundle: str
@@ -61,6 +62,7 @@ class ProfileState(msgspec.Struct):
     next_number: int
     device: Profile
     latency_source: Source = "roofline"
+    floating: list[str] = []
 
 
 class State(msgspec.Struct):

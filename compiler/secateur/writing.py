@@ -47,6 +47,7 @@ def file_of(
     precision: str,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     runtime: str = "onnxruntime",
+    floating: frozenset[str] = frozenset(),
 ) -> bytes:
     """Return a network by itself as a model file, in the very form of a rung; int8 is quantized on its own weights.
 
@@ -56,6 +57,7 @@ def file_of(
         precision: of the file.
         ranges: of its tensors, if activations are quantized; measured if None.
         runtime: that reads the file.
+        floating: weights of layers that stay float.
     """
-    own = Master(network, Groups([]), {}, [], calibration)
+    own = Master(network, Groups([]), {}, [], calibration, floating)
     return program_of(own, network, own.index({}), precision, ranges, runtime).recipe(own.base(precision))[1]

@@ -26,16 +26,21 @@ from secateur.cli.pruning_options import (
     SparsityPatternOption,
     SparsityStepsOption,
 )
+from secateur.cli.quantization_options import Int8MayLoseOption, PrecisionOption, QatStepsOption
 from secateur.cli.units import parse_duration_s
 
 _STAGES = {
     "load": "bring to normal form",
     "prove": "prove the channel groups",
+    "weigh": "time each precision",
     "rank": "rank channels",
     "search": "measure what cutting costs",
     "refine": "try whole networks",
     "tune": "tune all rungs together",
     "sparsify": "prune weights",
+    "equalise": "even out channels",
+    "qat": "tune in int8",
+    "mix": "see what layers cost in int8",
     "build": "quantize, export, gate",
     "pack": "pack and sign",
 }
@@ -96,10 +101,9 @@ def compile_(
             max=100,
         ),
     ] = 0.2,
-    precision: Annotated[
-        list[str] | None,
-        typer.Option("--precision", metavar="NAME", help="int8 or fp32. Default: the profile's first.", show_default=False),
-    ] = None,
+    precision: PrecisionOption = None,
+    int8_may_lose: Int8MayLoseOption = 0.3,
+    qat_steps: QatStepsOption = 0,
     latency_table: Annotated[
         list[Path] | None,
         typer.Option(
@@ -183,6 +187,8 @@ def compile_(
         balance=balance,
         largest_may_lose=largest_may_lose,
         precisions=tuple(precision or ()),
+        int8_may_lose=int8_may_lose,
+        qat_steps=qat_steps,
         latency_tables=tuple(latency_table or ()),
         find_tables=True,
         verify_latency=verify_latency,

@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from secateur_agent.inference.onnxruntime_backend import CPU_PROVIDER, session_options
+
+_DTYPES = {"tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Timing:
 
 def time_interleaved(
     files: Sequence[bytes],
-    precision: str,
+    precision: str | Sequence[str],
     threads: int = 1,
     rounds: int = 9,
     round_ms: float = 3.0,
@@ -47,7 +50,7 @@ def time_interleaved(
 
     Args:
         files: ONNX files, one input.
-        precision: of all of them; it decides the session options, which are the worker's.
+        precision: of all of them, or of each; it decides the session options, which are the worker's.
         threads: inside an operator.
         rounds: each times every file, in an order of its own.
         round_ms: a file is run this long in each round,
@@ -57,7 +60,8 @@ def time_interleaved(
     Returns:
         One timing for each file, in their order.
     """
-    runs = [_Runs(data, precision, threads) for data in files]
+    precisions = [precision] * len(files) if isinstance(precision, str) else precision
+    runs = [_Runs(data, each, threads) for data, each in zip(files, precisions, strict=True)]
     for each in runs:
         for _ in range(warm_up):
             each.once_ms()
@@ -69,12 +73,19 @@ def time_interleaved(
     return [each.timing() for each in runs]
 
 
+def _sample(kind: str, shape: list[int], generator: np.random.Generator) -> NDArray[Any]:
+    """Noise for a float input, zeros for integers and truth values: any other may be no valid index."""
+    if kind == "tensor(float)":
+        return generator.standard_normal(shape).astype(np.float32)
+    return np.zeros(shape, _DTYPES[kind])
+
+
 class _Runs:
     def __init__(self, data: bytes, precision: str, threads: int) -> None:
         self._session: Any = ort.InferenceSession(data, session_options(precision, threads), providers=[CPU_PROVIDER])
         generator = np.random.default_rng(0)
         self._feeds = {
-            value.name: generator.standard_normal([d if isinstance(d, int) else 1 for d in value.shape]).astype(np.float32)
+            value.name: _sample(value.type, [d if isinstance(d, int) else 1 for d in value.shape], generator)
             for value in self._session.get_inputs()
         }
         self._minima_ms: list[float] = []

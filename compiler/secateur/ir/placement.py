@@ -34,6 +34,7 @@ class Placement:
         self._network, self._layers, self._symmetric = network, layers, symmetric
         self._readers = network.consumers()
         self._affine = {node.inputs[0]: node for node in network.nodes if node.op == "Affine"}
+        self._only_exact: dict[str, bool] = {}
 
     def integer(self, node: Node) -> bool:
         """Whether a layer computes in int8."""
@@ -44,8 +45,9 @@ class Placement:
         return self._affine[node.output] if "weight" in node.attrs else node
 
     def wants_exact(self, node: Node, place: int) -> bool:
-        """Whether a node takes an input as it was before quantization: a layer in float, or what divides by it."""
-        return not self.integer(node) if "weight" in node.attrs else _NEVER_ZERO.get(node.op) == place
+        """Whether a node takes an input as it was before quantization: what divides by it, or a layer in float, if nothing
+        else reads that in eight bits."""
+        return self._must_be_exact(node, place) or (self._float(node) and self.only_exact(node.inputs[place]))
 
     def clipped(self, node: Node) -> str:
         """If only a Relu or a Clip from 0 reads the node's output, its output: the quantized range does what it does."""
@@ -59,9 +61,25 @@ class Placement:
         return reader.output if clips else node.output
 
     def only_exact(self, tensor: str) -> bool:
-        """Whether all that reads a tensor takes it as it was before quantization."""
-        readers = self._exact_readers(tensor)
-        return bool(readers) and all(readers)
+        """Whether all that reads a tensor takes it as it was before quantization: then it need not be quantized at all."""
+        if tensor not in self._only_exact:
+            reads = [
+                self._must_be_exact(node, place) or self._float(node)
+                for node in self._readers.get(tensor, [])
+                for place, name in enumerate(node.inputs)
+                if name == tensor
+            ]
+            self._only_exact[tensor] = bool(reads) and all(reads)
+        return self._only_exact[tensor]
+
+    def _must_be_exact(self, node: Node, place: int) -> bool:
+        return "weight" not in node.attrs and _NEVER_ZERO.get(node.op) == place
+
+    def _float(self, node: Node) -> bool:
+        """Whether a node is a layer in float, or gives something that such layers alone read."""
+        if "weight" in node.attrs:
+            return not self.integer(node)
+        return node.output not in self._network.outputs and self.only_exact(node.output)
 
     def stays_float(self, node: Node, tensor: str) -> bool:
         """Whether a tensor is left as it was computed.

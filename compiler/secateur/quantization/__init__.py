@@ -2,8 +2,10 @@
 
 from secateur.quantization.activations import parameters, weight_scales
 from secateur.quantization.calibrators import CALIBRATORS, calibrate
+from secateur.quantization.equalisation import equalise
 from secateur.quantization.histogram import Histogram, observe
 from secateur.quantization.ranges import Ranges, measure_ranges
+from secateur.quantization.sensitivity import layer_sensitivities
 from secateur.quantization.simulation import dequantized, rounding
 from secateur.quantization.weights import quantize_weights
 
@@ -13,6 +15,8 @@ __all__ = [
     "Ranges",
     "calibrate",
     "dequantized",
+    "equalise",
+    "layer_sensitivities",
     "measure_ranges",
     "observe",
     "parameters",

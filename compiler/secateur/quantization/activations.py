@@ -56,7 +56,7 @@ def weight_scales(
     rows: Mapping[str, NDArray[np.int64]],
     activations: Mapping[str, ActivationParameters],
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the quantization scale of every weight of a rung.
+    """Return the quantization scale of every weight of a rung that is int8 in the base.
 
     Args:
         network: the rung.
@@ -67,8 +67,9 @@ def weight_scales(
     affine = {node.inputs[0]: node for node in network.nodes if node.op == "Affine"}
     found = {}
     for node in network.nodes:
-        if "weight" in node.attrs:
-            name, table = node.attrs["weight"], network.tables[affine[node.output].attrs["table"]]
+        name = node.attrs.get("weight", "")
+        if name in base:
+            table = network.tables[affine[node.output].attrs["table"]]
             scale, before = base[name].scale[rows[name]], activations.get(node.inputs[0])
             found[name] = rung_weight_scale(scale, table.scale, table.shift, None if before is None else before.scale)
     return found

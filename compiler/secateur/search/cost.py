@@ -68,6 +68,11 @@ class Costs:
         executed = sorted((o for bundle in self._executed(keep) for o in bundle.operators), key=lambda o: o.index)
         return [self._cost(operator, keep) for operator in executed]
 
+    def layers(self, keep: Keep) -> dict[str, Cost]:
+        """Return the cost of each layer with a shared weight by that weight's name."""
+        executed = (operator for bundle in self._executed(keep) for operator in bundle.operators)
+        return {o.node.attrs["weight"]: self._cost(o, keep) for o in executed if "weight" in o.node.attrs}
+
     def total(self, keep: Keep, value: Callable[[Cost], float]) -> float:
         """Return the sum of a value over all operators; only those are looked at whose widths were never seen.
 

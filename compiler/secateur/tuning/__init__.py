@@ -5,7 +5,8 @@ from secateur.tuning.phase import Data, Masking, fold_scales, train_phase
 from secateur.tuning.recalibration import Statistics, measure_statistics, recalibrate, recalibrated_outputs
 from secateur.tuning.reconstruction import Reconstruction, reconstruct
 from secateur.tuning.regularisers import REGULARISERS, check_regulariser
-from secateur.tuning.sandwich import Between, Mixture, SandwichSettings, distil, fold_statistics
+from secateur.tuning.sandwich import Rounding, SandwichSettings, distil, fold_statistics
+from secateur.tuning.students import Between, Mixture
 from secateur.tuning.subnetwork import Subnetwork
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Masking",
     "Mixture",
     "Reconstruction",
+    "Rounding",
     "SandwichSettings",
     "Statistics",
     "Subnetwork",

@@ -17,13 +17,8 @@ from secateur.ir import Groups, Network, SecateurError, Table
 from secateur.tuning.channels import ChannelMasks
 from secateur.tuning.recalibration import measure_statistics
 from secateur.tuning.regularisers import Parameters
-from secateur.tuning.sandwich import (
-    Loss,
-    SandwichSettings,
-    _endless_batches,
-    _Private,
-    fold_statistics,
-)
+from secateur.tuning.sandwich import Loss, SandwichSettings, _endless_batches, fold_statistics
+from secateur.tuning.students import Student
 from secateur.tuning.subnetwork import Subnetwork
 from secateur.twin import fixed_values, run
 from secateur.twin.distance import output_distance
@@ -95,8 +90,8 @@ def train_phase(
     whole = {name: tuple(np.arange(size) for size in weight.shape) for name, weight in network.weights.items()}
     channels = {name: np.arange(table.scale.size) for name, table in network.tables.items()}
     start = Subnetwork(network, whole, channels, measure_statistics(network, data.calibration))
-    full = _Private(start, shared)
-    students = [full] if masking is None else [full, _Private(start, shared)]
+    full = Student(start, shared)
+    students = [full] if masking is None else [full, Student(start, shared)]
     masks = ChannelMasks(network, groups, masking is not None and masking.regrow)
     private = [parameter for student in students for parameter in student.parameters()]
     optimiser = torch.optim.SGD(
@@ -139,7 +134,7 @@ def train_phase(
 
 
 def _network(
-    network: Network, shared: Mapping[str, nn.Parameter], full: _Private, calibration: NDArray[np.float32]
+    network: Network, shared: Mapping[str, nn.Parameter], full: Student, calibration: NDArray[np.float32]
 ) -> Network:
     weights = {name: parameter.detach().numpy().copy() for name, parameter in shared.items()}
     tables = {

@@ -6,24 +6,36 @@ Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015. Every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from secateur.ir import Network, Node, Samples, SecateurError, Table, sample_count, take
+from secateur.ir import Network, Samples, SecateurError, Table, sample_count, take
 from secateur.tuning.balance import Balance
 from secateur.tuning.recalibration import Statistics, recalibrate
+from secateur.tuning.students import Between, Borrower, OnTensor, Student
 from secateur.tuning.subnetwork import Index, Subnetwork
 from secateur.twin import feeds, fixed_values, run
 from secateur.twin.distance import output_distance
-from secateur.twin.execute import channel_view
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How a file will round what is tuned, so that tuning sees it (Jacob et al., CVPR 2018).
+
+    Attributes:
+        weights: those that will be int8, each output channel with a scale of its own.
+        on_tensor: for each subnetwork, what rounds its tensors.
+    """
+
+    weights: Collection[str]
+    on_tensor: Sequence[OnTensor]
 
 
 @dataclass(frozen=True)
@@ -49,112 +61,6 @@ class SandwichSettings:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """Private values of a network between two tuned ones, made of theirs, as a later cut will make them.
-
-    Attributes:
-        larger: number of the next larger tuned network; ``of_larger``: table → which of its channels this one has.
-        smaller: number of the next smaller one, or None; ``in_smaller``: table → where its channels lie in this one, but for
-            tables of blocks that it lacks.
-        share: how far this one is on the way from the larger (0) to the smaller (1).
-    """
-
-    larger: int
-    of_larger: Mapping[str, Index]
-    smaller: int | None
-    in_smaller: Mapping[str, Index]
-    share: float
-
-    def mix(self, table: str, larger: Tensor, smaller: Tensor | None) -> Tensor:
-        """Return the larger network's values for this one's channels, drawn towards the smaller's where it has them."""
-        values = larger.index_select(0, torch.from_numpy(self.of_larger[table]))
-        if smaller is None or table not in self.in_smaller:
-            return values
-        place = torch.from_numpy(self.in_smaller[table])
-        return values.index_add(0, place, self.share * (smaller - values.index_select(0, place)))
-
-
-@dataclass
-class Between:
-    """A network between two that are tuned, and what its private values are made of."""
-
-    subnetwork: Subnetwork
-    mixture: Mixture
-
-
-class _Private(nn.Module):
-    """Private gains and offsets of one subnetwork; normalises by batch statistics except at the output."""
-
-    def __init__(self, subnetwork: Subnetwork, shared: Mapping[str, nn.Parameter]) -> None:
-        super().__init__()
-        network = subnetwork.network
-        self.network = network
-        self._shared = shared
-        self._index = {
-            name: [(axis, torch.from_numpy(kept)) for axis, kept in enumerate(axes) if len(kept) != shared[name].shape[axis]]
-            for name, axes in subnetwork.index.items()
-        }
-        self.plain = {n.attrs["table"] for n in network.nodes if n.op == "Affine" and n.output in network.outputs}
-        self.gain, self.offset = nn.ParameterDict(), nn.ParameterDict()
-        for name, table in network.tables.items():
-            target = subnetwork.targets[name]
-            gain, offset = (table.scale, table.shift) if name in self.plain else (target.deviation, target.mean)
-            self.gain[name] = nn.Parameter(torch.tensor(gain, dtype=torch.float32))
-            self.offset[name] = nn.Parameter(torch.tensor(offset, dtype=torch.float32))
-        self._sign = {name: torch.where(gain < 0, -1.0, 1.0) for name, gain in self.gain.items()}
-
-    def weight(self, name: str) -> Tensor:
-        value: Tensor = self._shared[name]
-        for axis, kept in self._index[name]:
-            value = value.index_select(axis, kept)
-        return value
-
-    def affine(self, node: Node, x: Tensor) -> Tensor:
-        table, axis = node.attrs["table"], node.attrs["axis"]
-        gain, offset = self.private(table)
-        if table in self.plain:
-            return x * channel_view(gain, axis, x.ndim) + channel_view(offset, axis, x.ndim)
-        y = F.batch_norm(x.transpose(1, axis), None, None, gain, offset, training=True, eps=1e-5)
-        return y.transpose(1, axis)
-
-    def private(self, table: str) -> tuple[Tensor, Tensor]:
-        """Return the gain and the offset of each channel of a table."""
-        return self.gain[table], self.offset[table]
-
-    def normalised(self) -> dict[str, Tensor]:
-        """Return the gains of the tables behind a normalisation."""
-        return {name: gain for name, gain in self.gain.items() if name not in self.plain}
-
-    def keep_signs(self) -> None:
-        """Gains keep the sign that they began with, so that no sign of a weight depends on the rung."""
-        with torch.no_grad():
-            for name, gain in self.gain.items():
-                gain.copy_((gain * self._sign[name]).clamp_min(0.0) * self._sign[name])
-
-
-class _Borrowing(_Private):
-    """A network between two tuned ones; it has no private values of its own."""
-
-    def __init__(self, between: Between, students: Sequence[_Private], shared: Mapping[str, nn.Parameter]) -> None:
-        super().__init__(between.subnetwork, shared)
-        self.gain, self.offset = nn.ParameterDict(), nn.ParameterDict()
-        self._mixture = between.mixture
-        # In a list: their parameters are not this module's.
-        self._lenders = [students[between.mixture.larger]]
-        self._lenders += [] if between.mixture.smaller is None else [students[between.mixture.smaller]]
-
-    def private(self, table: str) -> tuple[Tensor, Tensor]:
-        """Return the gain and the offset of each channel of a table."""
-        gains, offsets = zip(*(lender.private(table) for lender in self._lenders if table in lender.gain))
-        mix = self._mixture.mix
-        return mix(table, *_pair(gains)), mix(table, *_pair(offsets))
-
-
-def _pair(values: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
-    return values[0], values[1] if len(values) > 1 else None
-
-
 def distil(
     original: Network,
     subnetworks: list[Subnetwork],
@@ -167,6 +73,7 @@ def distil(
     start: Mapping[str, NDArray[np.float32]] | None = None,
     teacher: Network | None = None,
     after_step: Callable[[Mapping[str, Tensor]], None] | None = None,
+    rounding: Rounding | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], list[dict[str, Table]]]:
     """Tune the shared weights and every subnetwork's private values.
 
@@ -182,6 +89,7 @@ def distil(
         start: shared weights to begin with, if not the original's.
         teacher: the network to follow, if the shared weights are not its own.
         after_step: may change the shared weights in place after each step, to hold them to a pattern.
+        rounding: how the file will round; gradients pass through it. None tunes in float.
 
     Returns:
         The shared weights, and for each subnetwork its tables: *gains and offsets of normalised channels*, to be folded by
@@ -195,8 +103,10 @@ def distil(
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     shared = {name: nn.Parameter(torch.tensor(weight)) for name, weight in (start or original.weights).items()}
-    students = [_Private(subnetwork, shared) for subnetwork in subnetworks]
-    others = [_Borrowing(each, students, shared) for each in between]
+    seen: dict[str, Tensor] = dict(shared)
+    hooks: Sequence[OnTensor | None] = rounding.on_tensor if rounding else [None] * len(subnetworks)
+    students = [Student(subnetwork, seen, hook) for subnetwork, hook in zip(subnetworks, hooks, strict=True)]
+    others = [Borrower(each, students, seen) for each in between]
     networks, balance = [*students, *others], Balance(settings.balance)
     private = [parameter for student in students for parameter in student.parameters()]
     optimiser = torch.optim.SGD(
@@ -216,12 +126,14 @@ def distil(
         with torch.no_grad():
             expected = run(followed, x, wanted)
         optimiser.zero_grad(set_to_none=True)
+        if rounding is not None:
+            seen.update({name: _straight_through(shared[name]) for name in rounding.weights})
         total = 0.0
         taken = _sandwich(len(students), settings.widths, rng)
         borrowing = rng.choice(len(others), min(settings.between, len(others)), replace=False) if others else ()
         for number in [*taken, *(len(students) + int(index) for index in borrowing)]:
             student = networks[number]
-            got = run(student.network, x, student)
+            got = run(student.network, x, student, on_tensor=student.on_tensor)
             value = sum(
                 (
                     output_distance(got[key], expected[key], settings.temperature)
@@ -254,6 +166,14 @@ def distil(
         for student in students
     ]
     return weights, tables
+
+
+def _straight_through(weight: Tensor) -> Tensor:
+    """Round a weight to what eight bits hold; the gradient is that of the exact one (Bengio, Léonard, Courville, 2013)."""
+    with torch.no_grad():
+        scale = weight.abs().flatten(1).amax(1).clamp_min(1e-20).div(127).reshape(-1, *[1] * (weight.ndim - 1))
+        off = (weight / scale).round() * scale - weight
+    return weight + off
 
 
 def _channels_last(x: Tensor) -> Tensor:

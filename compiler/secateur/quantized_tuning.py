@@ -1,0 +1,159 @@
+"""Quantization-aware tuning: the ladder goes on being tuned while it sees what its int8 files will round.
+
+Jacob et al.: Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018. All
+rungs share the rounded weights here as they do in the base, so that what is tuned is what is shipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from secateur.ir import PRECISIONS, Network, Samples, Table
+from secateur.ir.groups import KeepKey, keep_key
+from secateur.load import Task
+from secateur.master import Master, subnetwork_at
+from secateur.quantization import parameters, rounding
+from secateur.quantizing import quantize_rung
+from secateur.tuning import Rounding, SandwichSettings, Statistics, Subnetwork, distil
+from secateur.writing import program_of
+
+LEARNING_RATE = 0.005
+"""A tenth of what tuning in float takes: weights are near their places, and only have to find the nearest good steps."""
+
+
+@dataclass(frozen=True)
+class QuantizedTuning:
+    """What tuning in int8 did to the metric of the files of the tuned networks, on validation.
+
+    Attributes:
+        precision: that it saw.
+        steps: that it took.
+        before: key of keep-counts → metric with post-training quantization alone.
+        after: the same with tuning in int8.
+        kept: whether it is shipped: it is not if the files are worse for it, on average.
+    """
+
+    precision: str
+    steps: int
+    before: dict[KeepKey, float]
+    after: dict[KeepKey, float]
+    kept: bool
+
+
+def quantized_precision(precisions: Sequence[str]) -> str:
+    """Return the first of these precisions that has int8 activations, or nothing if none has."""
+    return next((each for each in precisions if PRECISIONS[each].activations), "")
+
+
+def told(found: QuantizedTuning) -> str:
+    """Return a line for the user."""
+    before, after = (100 * sum(values.values()) / len(values) for values in (found.before, found.after))
+    what = "" if found.kept else "; it is not kept"
+    return (
+        f"tuning in {found.precision}: the files' metric on validation goes from {before:.2f} to {after:.2f} %, mean{what}"
+    )
+
+
+def tune_quantized_if_better(
+    master: Master,
+    teacher: Network,
+    task: Task,
+    precision: str,
+    settings: SandwichSettings,
+    judged: Samples,
+    metric: Callable[[bytes], float],
+    on_step: Callable[[int, float], None],
+) -> tuple[Master, QuantizedTuning]:
+    """Go on tuning a ladder in int8, and keep that if its files are better for it.
+
+    Args:
+        metric: of a file, on validation.
+        master, teacher, task, precision, settings, judged, on_step: as `tune_quantized` takes them.
+
+    Returns:
+        The master to ship, and what was found.
+    """
+    tuned = tune_quantized(master, teacher, task, precision, settings, judged, on_step)
+    before, after = (_metrics(each, precision, judged, metric) for each in (master, tuned))
+    kept = sum(after.values()) >= sum(before.values())
+    return (tuned if kept else master), QuantizedTuning(precision, settings.steps, before, after, kept)
+
+
+def _metrics(master: Master, precision: str, judged: Samples, metric: Callable[[bytes], float]) -> dict[KeepKey, float]:
+    found = {}
+    for keep, _ in master.goals:
+        index = master.index(keep)
+        made = quantize_rung(master, master.rung_network(keep), index, precision, judged)
+        data = program_of(master, made.network, index, precision, made.ranges).recipe(master.base(precision))[1]
+        found[keep_key(keep)] = round(metric(data), 6)
+    return found
+
+
+def tune_quantized(
+    master: Master,
+    teacher: Network,
+    task: Task,
+    precision: str,
+    settings: SandwichSettings,
+    judged: Samples,
+    on_step: Callable[[int, float], None],
+) -> Master:
+    """Go on tuning a ladder in int8.
+
+    Args:
+        master: tuned in float, or solved in closed form.
+        teacher: the original, sorted like the master.
+        task: training data.
+        precision: with int8 activations.
+        settings: how long and how hard; between rungs nothing is tuned here.
+        judged: validation inputs, on which calibrators are compared.
+        on_step: told the step and its loss.
+
+    Returns:
+        The master. Weights that were exactly zero still are, so that a pruned base keeps its pattern.
+    """
+    symmetric = PRECISIONS[precision].symmetric
+    subnetworks, hooks = [], []
+    for keep, goals in master.goals:
+        made = quantize_rung(master, master.rung_network(keep), master.index(keep), precision, judged)
+        assert made.ranges is not None
+        subnetworks.append(_as_it_is(master, keep, goals))
+        found = parameters(made.network, made.ranges, symmetric)
+        hooks.append(rounding(made.network, set(master.quantized), found, symmetric))
+    zeros = {name: torch.from_numpy(w != 0) for name, w in master.network.weights.items() if not w.all()}
+
+    def hold(shared: Mapping[str, Tensor]) -> None:
+        for name, mask in zeros.items():
+            shared[name].mul_(mask)
+
+    weights, tables = distil(
+        master.network,
+        subnetworks,
+        task.inputs("train"),
+        settings,
+        task.targets("train") if task.loss is not None else None,
+        task.loss,
+        on_step,
+        teacher=teacher,
+        after_step=hold,
+        rounding=Rounding(tuple(master.quantized), hooks),
+    )
+    tuned = [
+        (dict(keep), {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in private.items()})
+        for (keep, _), private in zip(master.goals, tables)
+    ]
+    return replace(master, network=master.network.with_values(weights=weights), goals=tuned)
+
+
+def _as_it_is(master: Master, keep: dict[str, int], goals: dict[str, Statistics]) -> Subnetwork:
+    """A rung as tuning left it: the table of the output, which is not normalised, is among the goals as scale and shift."""
+    made = subnetwork_at(master.network, master.groups, keep, goals)
+    network = made.network
+    last = {n.attrs["table"] for n in network.nodes if n.op == "Affine" and n.output in network.outputs}
+    tables = {t: Table(goals[t].deviation.astype(np.float32), goals[t].mean.astype(np.float32)) for t in last}
+    return replace(made, network=network.with_values(tables={**network.tables, **tables}))
