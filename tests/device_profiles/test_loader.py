@@ -45,7 +45,7 @@ def test_every_built_in_profile_loads_and_every_number_has_a_source(name):
 
 @pytest.mark.parametrize("name", names())
 def test_every_built_in_profile_starts_with_a_precision_that_is_built(name):
-    assert load(name).precisions[0] in ("fp32", "int8")
+    assert load(name).precisions[0] in ("fp32", "fp16", "int8")
 
 
 def test_only_the_phone_carries_a_battery():

@@ -56,6 +56,42 @@ class Scatter:
         return " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in self.front)
 
 
+@dataclass(frozen=True)
+class Bar:
+    """A layer in the plot of what layers cost in int8; lengths in pixels."""
+
+    source: str
+    accuracy: float
+    time: float
+    label: str
+    floating: bool
+
+
+LONGEST_BAR = 260
+
+
+def _bars(profile: ProfileReport) -> list[Bar]:
+    """Share of accuracy and of time of each layer, drawn to one scale."""
+    if profile.mixed is None:
+        return []
+    layers = profile.mixed.layers
+    largest = max([1e-9, *(max(layer.accuracy_share, layer.time_share) for layer in layers)])
+
+    def length(share: float) -> float:
+        return round(LONGEST_BAR * max(0.0, share) / largest, 1)
+
+    return [
+        Bar(
+            layer.source,
+            length(layer.accuracy_share),
+            length(layer.time_share),
+            f"{layer.accuracy_share:.1%} of the distance, {layer.time_share:.1%} of the time",
+            layer.floating,
+        )
+        for layer in layers
+    ]
+
+
 def _scatter(report: Report) -> Scatter | None:
     """Latency against distance, the latter by its logarithm: a small network is a thousand times as far as a large one."""
     tried = [each for each in report.tried if each.distance > 0]
@@ -132,5 +168,12 @@ def render(report: Report) -> str:
         for profile in report.profiles
     }
     return environment.get_template("report.html.j2").render(
-        report=report, notes=notes(report), plots=plots, scatter=_scatter(report), width=WIDTH, height=HEIGHT, margin=MARGIN
+        report=report,
+        notes=notes(report),
+        plots=plots,
+        bars={profile.profile: _bars(profile) for profile in report.profiles},
+        scatter=_scatter(report),
+        width=WIDTH,
+        height=HEIGHT,
+        margin=MARGIN,
     )

@@ -45,6 +45,51 @@ class RungReport(msgspec.Struct, frozen=True, kw_only=True):
     snr_db: float | None
     ordinary_snr_db: float | None
     repair: RepairReport | None = None
+    calibrators: dict[str, float] = {}
+    """What chose the ranges of its tensors, and what else was tried → distance of the file's outputs from those in float."""
+    without_qat: float | None = None
+    """Metric of the int8 file on validation without tuning in int8, where that was asked for."""
+
+
+class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one layer of the full network costs in int8: shares of the distance that int8 puts between outputs, which may be
+    negative, and of the planned time in float; and whether it stays float."""
+
+    source: str
+    accuracy_share: float
+    time_share: float
+    floating: bool
+
+
+class MixedReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Layers that stay float: the full network's metric on validation in float, with all layers int8, and as shipped."""
+
+    precision: str
+    exact: float
+    before: float
+    after: float
+    layers: tuple[LayerReport, ...]
+
+
+class CandidateReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The full network's file in one precision, timed on the machine that compiled it; ``metric`` on validation."""
+
+    precision: str
+    latency_ms: float
+    metric: float
+    file_bytes: int
+    accurate: bool
+    chosen: bool
+
+
+class QatReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Tuning in int8: how long, and whether it is shipped, since the files are better for it on average."""
+
+    precision: str
+    steps: int
+    mean_before: float
+    mean_after: float
+    kept: bool
 
 
 class ProfileReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +103,8 @@ class ProfileReport(msgspec.Struct, frozen=True, kw_only=True):
     dropped: dict[str, str]
     original_change: float | None = None
     """Metric of r0 as shipped less that of the user's network, both on validation; None if r0 is not shipped."""
+    mixed: MixedReport | None = None
+    candidates: tuple[CandidateReport, ...] = ()
 
 
 class SparsityEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +182,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sparsity: SparsityEntry | None = None
     tried: tuple[TriedReport, ...] = ()
     coverage: CoverageReport | None = None
+    qat: QatReport | None = None
 
 
 def _finite(value: float) -> float | None:
@@ -166,6 +214,10 @@ def summarise(result: Any) -> Report:
                 snr_db=_finite(rung.gate.snr_db),
                 ordinary_snr_db=_finite(rung.gate.ordinary_snr_db),
                 repair=_repair(result.gains.get(keep_key(rung.entry.keep))),
+                calibrators={
+                    name: float(f"{value:.4g}") for name, value in rung.calibrators.items() if math.isfinite(value)
+                },
+                without_qat=_without_qat(result.quantized, rung.entry),
             )
             for rung in made.rungs
         )
@@ -178,6 +230,8 @@ def summarise(result: Any) -> Report:
                 rungs=rungs,
                 dropped=made.dropped,
                 original_change=_original_change(made.rungs, result.original_value["validation"]),
+                mixed=None if made.mixed is None else _mixed(made.mixed),
+                candidates=tuple(CandidateReport(**vars(each)) for each in made.candidates),
             )
         )
     return Report(
@@ -206,7 +260,35 @@ def summarise(result: Any) -> Report:
         ),
         coverage=None if result.coverage is None else _coverage(result.coverage),
         sparsity=None if result.sparsity is None else SparsityEntry(**vars(result.sparsity)),
+        qat=None if result.quantized is None else _qat(result.quantized),
     )
+
+
+def _mixed(found: Any) -> MixedReport:
+    layers = tuple(
+        LayerReport(
+            source=layer.source,
+            accuracy_share=round(layer.accuracy_share, 5),
+            time_share=round(layer.time_share, 5),
+            floating=layer.floating,
+        )
+        for layer in found.layers
+    )
+    values = {name: round(getattr(found, name), 6) for name in ("exact", "before", "after")}
+    return MixedReport(precision=found.precision, layers=layers, **values)
+
+
+def _qat(found: Any) -> QatReport:
+    before, after = (round(sum(values.values()) / len(values), 6) for values in (found.before, found.after))
+    return QatReport(precision=found.precision, steps=found.steps, mean_before=before, mean_after=after, kept=found.kept)
+
+
+def _without_qat(found: Any, entry: Any) -> float | None:
+    """Known of the rungs that were planned, in the precision that tuning saw."""
+    if found is None or found.precision != entry.precision:
+        return None
+    value: float | None = found.before.get(keep_key(entry.keep))
+    return value
 
 
 def _repair(gains: Any) -> RepairReport | None:

@@ -12,7 +12,11 @@ import compiled
 import msgspec
 import pytest
 
+from secateur.ir.groups import keep_key
+from secateur.mixed_precision import LayerCost, MixedPrecision
 from secateur.pipeline import CompileResult
+from secateur.precision_choice import Candidate
+from secateur.quantized_tuning import QuantizedTuning
 from secateur.report import render, summarise, write_report
 
 
@@ -98,3 +102,41 @@ def test_coverage_is_told_with_what_is_not_cut(result: CompileResult) -> None:
     assert report.coverage is not None
     assert 0 < report.coverage.cuttable_macs <= report.coverage.macs
     assert f"of the {report.coverage.macs:,} multiply-accumulates" in render(report)
+
+
+def test_calibrators_are_told_and_the_least_is_marked(result: CompileResult) -> None:
+    report = summarise(result)
+    page = render(report)
+    quantized = [rung for profile in report.profiles for rung in profile.rungs if rung.precision == "int8"]
+    assert quantized
+    for rung in quantized:
+        assert {"min-max", "percentile", "mse", "entropy"} <= set(rung.calibrators)
+        assert f"<b>{min(rung.calibrators.values()):.3g}</b>" in page
+    assert all(not rung.calibrators for profile in report.profiles for rung in profile.rungs if rung.precision == "fp32")
+
+
+def test_layers_that_stay_float_precisions_that_were_weighed_and_tuning_in_int8_are_told(result: CompileResult) -> None:
+    layers = (LayerCost("stem", 0.75, 0.125, True), LayerCost("head", -0.25, 0.5, False))
+    mixed = MixedPrecision("int8", 0.9, 0.6, 0.875, layers)
+    candidates = [Candidate("fp32", 2.0, 0.9, 4000, True, True), Candidate("int8", 1.0, 0.6, 1000, False)]
+    first, *others = result.profiles
+    rung = first.rungs[0]
+    key = keep_key(rung.entry.keep)
+    tuning = QuantizedTuning(rung.entry.precision, 7, {key: 0.5}, {key: 0.75}, True)
+    changed = replace(result, profiles=[replace(first, mixed=mixed, candidates=candidates), *others], quantized=tuning)
+    report = summarise(changed)
+    page = render(report)
+    told = report.profiles[0].mixed
+    assert told is not None
+    assert [(layer.source, layer.floating) for layer in told.layers] == [("stem", True), ("head", False)]
+    bars = ElementTree.fromstring(
+        page[page.index("<table>", page.index("What layers cost")) :].split("</table>")[0] + "</table>"
+    )
+    widths = [span.get("style") for span in bars.iter("span")]
+    assert widths == ["width: 260.0px", "width: 43.3px", "width: 0.0px", "width: 173.3px"], "one scale; less than 0 is 0"
+    assert page.count("not accurate enough</td>") == 1
+    assert page.count("chosen</td>") == 1
+    assert report.qat is not None
+    assert (report.qat.mean_before, report.qat.mean_after, report.qat.kept) == (0.5, 0.75, True)
+    assert report.profiles[0].rungs[0].without_qat == 0.5
+    assert "<td>0.5000</td>" in page
