@@ -75,7 +75,7 @@ class Reporter:
             self._faults[text] = now_s
         line = " ".join(text.split())[:2000]
         print(f"secateur-agent: {kind}: {line}", flush=True)
-        self._publish("event", Event(boot=self._boot, kind=kind, wall_s=now_s, text=line, evidence=evidence or {}))
+        self._publish("event", Event(boot=self._boot, kind=kind, wall_s=round(now_s, 3), text=line, evidence=evidence or {}))
 
     def sample(self, mono_s: float, rung: str, requests: int, failed_requests: int, readings: Mapping[str, Reading]) -> None:
         """Put a sample into the outbox.

@@ -21,7 +21,7 @@ _READINGS = (
 
 
 def evidence(sample: GovernorSample, limits: Limits, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Return readings (``"unknown"`` if missing), limits with their origin, and per rung its costs and misses.
+    """Return readings (``"unknown"`` if missing), limits with their origin, and per rung its costs and what it misses, if anything.
 
     Latency and its limit are those of the unthrottled device.
     """
@@ -43,7 +43,7 @@ def evidence(sample: GovernorSample, limits: Limits, verdicts: Sequence[Verdict]
                 "latency_ms": _short(verdict.rung.latency_ms),
                 "memory_mb": _short(verdict.rung.peak_mb),
                 "energy_mj": _short(verdict.rung.energy_mj),
-                "misses": verdict.misses,
+                **({"misses": verdict.misses} if verdict.misses else {}),
             }
             for verdict in verdicts
         },
