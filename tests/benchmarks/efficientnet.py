@@ -65,4 +65,6 @@ def measure(work: Path) -> list[Measured]:
     case = f"{TITLE}; agreement with the original on {COUNTS['validation']} enlarged images of CIFAR-10: {told}"
     say(case)
     say(f"seconds by stage: {result.seconds}")
+    for note in result.notes:
+        say(note)
     return [Measured("lite0-seconds", case, seconds), Measured("lite0-memory", TITLE, peak_mb)]

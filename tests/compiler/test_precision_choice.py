@@ -26,6 +26,7 @@ def candidate(precision: str, latency_ms: float, file_bytes: int, accurate: bool
     ],
 )
 def test_the_smallest_of_the_fastest_accurate_files(found: list[Candidate], chosen: str) -> None:
+    """int8 is slower than fp32 on some machines (microsoft/onnxruntime#20052, #6732): there it is not taken."""
     assert _best(found).precision == chosen
 
 

@@ -22,6 +22,7 @@ def test_before_the_first_rung_there_is_nothing_to_lease() -> None:
 
 
 def test_a_request_that_began_before_the_swap_ends_on_its_rung(tiny_rungs: Any) -> None:
+    """How to switch a slimmable network on a phone was asked and never answered (JiahuiYu/slimmable_networks#54)."""
     switch = RungSwitch()
     switch.load(tiny_rungs.make("r0-fp32", scale=1.0))
     swap = threading.Thread(target=switch.load, args=(tiny_rungs.make("r1-fp32", scale=2.0),))
