@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, tensor_specs
@@ -12,7 +12,7 @@ from secateur.evaluation import measure_rung
 from secateur.ir import Network, take
 from secateur.master import Master
 from secateur.mixed_precision import MixedPrecision, mix_precisions
-from secateur.search import Costs, Estimator, Plan
+from secateur.search import Costs, Estimator, Plan, Roofline
 from secateur.search.path import Step
 from secateur.search.planner import plan_rung
 from secateur.targets import is_this_machine
@@ -32,11 +32,13 @@ class BuiltProfile:
         ladder: its rungs.
         master: that they are cut from, with the layers that stay float for this profile.
         mixed: how these were chosen; None if all may be int8.
+        path: points that later cuts may take, with the latencies that follow from it.
     """
 
     ladder: Ladder
     master: Master
     mixed: MixedPrecision | None
+    path: list[Step]
 
 
 def build_profiles(
@@ -80,12 +82,17 @@ def build_profiles(
         )
         here = is_this_machine(profile) if settings.verify_latency is None else settings.verify_latency
         measure = partial(_measure, master.network, profile) if here else None
-        points = [plan_rung(step, costs, target) for step in paths[key]]
+        steps, planned = list(paths[key]), list(plans[key])
+        if mixed.floating and isinstance(target, Roofline):
+            target = replace(target, floating=mixed.floating)
+            steps = [replace(step, latency_ms=target.latency_ms(costs, step.keep)) for step in steps]
+            planned = [plan_rung(Step(plan.keep, target.latency_ms(costs, plan.keep)), costs, target) for plan in planned]
+        points = [plan_rung(step, costs, target) for step in steps]
         tick = partial(_offset, progress, done, total)
-        ladder = build_ladder(mixed, judge, plans[key], points, target, settings.budget, tick, measure)
+        ladder = build_ladder(mixed, judge, planned, points, target, settings.budget, tick, measure)
         if here:
             ladder = verify_latency(ladder, target.precision, profile.runtime.threads, key)
-        built[key] = BuiltProfile(ladder, mixed, how)
+        built[key] = BuiltProfile(ladder, mixed, how, steps)
         done += len(plans[key])
     return built
 

@@ -68,6 +68,9 @@ def shortfall(
     size_kb = entry.file_bytes / 1024
     if budget.size_kb is not None and size_kb > budget.size_kb:
         return Shortfall(f"the file has {size_kb:.1f} KiB, the budget is {budget.size_kb:g}", False)
+    # Latencies are planned anew where layers stay float; entries have five digits.
+    if budget.latency_ms is not None and entry.latency_ms > 1.0001 * budget.latency_ms:
+        return Shortfall(f"takes {entry.latency_ms:.3g} ms as planned, the budget is {budget.latency_ms:g}", False)
     if measured is None or (budget.latency_ms, budget.memory_mb, budget.energy_mj) == (None, None, None):
         return None
     found = measured()

@@ -36,7 +36,6 @@ from secateur.quantized_tuning import LEARNING_RATE, QuantizedTuning, quantized_
 from secateur.quantized_tuning import told as told_quantized
 from secateur.scheduling import TRAINING, Material, check_preparation, prepare
 from secateur.search import Costs, Estimator, MeasuredTable, coverage
-from secateur.search.path import Step
 from secateur.sparsifying import Sparsity, SparsityReport, report_sparsity, sparsify_master
 from secateur.targets import choose_targets, is_this_machine
 from secateur.tuning import SandwichSettings
@@ -237,7 +236,7 @@ def _compile(
     try:
         for target in chosen:
             key = target.profile.name
-            packed, states[key] = _pack(out, name, judge, target, built[key], planned.paths[key], keys)
+            packed, states[key] = _pack(out, name, judge, target, built[key], keys)
             result.profiles.append(replace(packed, candidates=weighed.get(key, [])))
         for key, state in states.items():
             write_parents(out / "workspace", state.parents, ladders[key].rungs)
@@ -373,7 +372,6 @@ def _pack(
     judge: Judge,
     target: Estimator,
     built: BuiltProfile,
-    path: list[Step],
     keys: Keys,
 ) -> tuple[ProfileResult, ProfileState]:
     precision, profile, ladder, master = target.precision, target.profile, built.ladder, built.master
@@ -387,7 +385,7 @@ def _pack(
     size = sum(len(data) for data in files.values()) + (folder / "manifest.json").stat().st_size
     state = ProfileState(
         bundle=bundle.manifest_sha256,
-        path=[(step.keep, step.latency_ms) for step in path],
+        path=[(step.keep, step.latency_ms) for step in built.path],
         rungs={rung.entry.id: rung.entry.latency_ms for rung in ladder.rungs},
         parents=parents_of(ladder.rungs, master.groups, profile.name),
         bases={precision: digest(ladder.base)},

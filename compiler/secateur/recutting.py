@@ -60,7 +60,7 @@ def recut(
         chosen = precision or next(iter(mine.bases))
         if chosen not in mine.bases:
             raise SecateurError(f"workspace {workspace}: no {chosen} base for {profile}; it has {', '.join(mine.bases)}")
-        model = Roofline(mine.device, chosen)
+        model = Roofline(mine.device, chosen, master.floating)
         costs = Costs(master.network, master.groups)
         latency = latency_model(mine.rungs, measurements)
         path = steps_of(mine)

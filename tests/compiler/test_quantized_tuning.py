@@ -45,7 +45,7 @@ def accuracy(data: bytes) -> float:
 
 
 def test_the_loss_in_int8_falls_and_zeros_stay_zeros() -> None:
-    """Pruning and quantization-aware training do not compose (VainF/Torch-Pruning#291): here the cut networks are tuned so."""
+    """Pruning and quantization-aware training do not compose (VainF/Torch-Pruning#291); here they do."""
     teacher, master = tuned()
     weights = {name: weight.copy() for name, weight in master.network.weights.items()}
     weights["w1"][:, ::2, 0, 0] = 0.0

@@ -21,7 +21,7 @@ _READINGS = (
 
 
 def evidence(sample: GovernorSample, limits: Limits, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Return readings (``"unknown"`` if missing), limits with their origin, and per rung its costs and what it misses, if anything.
+    """Return readings (``"unknown"`` if missing), limits with their origin, and per rung its costs and misses, if any.
 
     Latency and its limit are those of the unthrottled device.
     """

@@ -18,7 +18,10 @@ FUSED = ("Affine", "Relu", "Clip", "Flatten")
 
 @dataclass(frozen=True)
 class Cost:
-    """One operator: multiply-accumulates, elements of weights, elements read and written, its widths, and what it is."""
+    """One operator: multiply-accumulates, elements of weights, elements read and written, its widths, and what it is.
+
+    ``weight`` is the name of its shared weight, if it is a layer.
+    """
 
     macs: int
     weight_elements: int
@@ -26,6 +29,7 @@ class Cost:
     channels_in: int
     channels_out: int
     signature: Signature
+    weight: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,7 @@ class Costs:
 
     def layers(self, keep: Keep) -> dict[str, Cost]:
         """Return the cost of each layer with a shared weight by that weight's name."""
-        executed = (operator for bundle in self._executed(keep) for operator in bundle.operators)
-        return {o.node.attrs["weight"]: self._cost(o, keep) for o in executed if "weight" in o.node.attrs}
+        return {cost.weight: cost for cost in self.of(keep) if cost.weight}
 
     def total(self, keep: Keep, value: Callable[[Cost], float]) -> float:
         """Return the sum of a value over all operators; only those are looked at whose widths were never seen.
@@ -149,7 +152,8 @@ class Costs:
         macs = WORK[node.op](node, Shapes(ins, out, weights)) if node.op in WORK else 0
         elements = int(sum(np.prod(shape, dtype=np.int64) for shape in weights))
         signature = signature_of(node, Shapes(ins, out, weights), activation)
-        return Cost(macs, elements, activations, ins[0][axis] if ins[0] else 1, out[axis] if out else 1, signature)
+        widths = (ins[0][axis] if ins[0] else 1, out[axis] if out else 1)
+        return Cost(macs, elements, activations, *widths, signature, node.attrs.get("weight", ""))
 
     def _weight_shape(self, name: str, keep: Keep) -> tuple[int, ...]:
         full = self.network.weights[name].shape

@@ -17,10 +17,11 @@ from secateur_profiles import Profile
 
 @dataclass(frozen=True)
 class Roofline:
-    """Estimates for one device profile and precision."""
+    """Estimates for one device profile and precision; layers with the weights ``floating`` compute in float."""
 
     profile: Profile
     precision: str
+    floating: frozenset[str] = frozenset()
 
     @property
     def source(self) -> Source:
@@ -34,12 +35,13 @@ class Roofline:
     def operator_ms(self, cost: Cost) -> float:
         """Estimate one operator; its output channels are rounded up to the profile's grid, as kernels do."""
         cpu, grid = self.profile.cpu, self.profile.grid.channels
-        rate = cpu.int8_macs_per_cycle if self._kind.activations else cpu.fp32_macs_per_cycle
+        kind = PRECISIONS["fp32"] if cost.weight in self.floating else self._kind
+        rate = cpu.int8_macs_per_cycle if kind.activations else cpu.fp32_macs_per_cycle
         padded = -(-cost.channels_out // grid) * grid / max(1, cost.channels_out)
         threads = min(self.profile.runtime.threads, cpu.cores)
         arithmetic_ms = cost.macs * padded / (rate * threads * cpu.clock_mhz * 1e3)
         # What is stored in less and computed in float is widened once, when the runtime loads it.
-        size = self._kind.bytes_per_activation
+        size = kind.bytes_per_activation
         traffic = (cost.weight_elements + cost.activation_elements) * size
         memory_ms = traffic / (cpu.memory_bandwidth_gb_s * 1e6)
         return max(arithmetic_ms, memory_ms) + cpu.op_overhead_us / 1e3
