@@ -22,8 +22,8 @@ from secateur.quantizing import quantize_rung
 from secateur.tuning import Rounding, SandwichSettings, Statistics, Subnetwork, distil
 from secateur.writing import program_of
 
-LEARNING_RATE = 0.005
-"""A tenth of what tuning in float takes: weights are near their places, and only have to find the nearest good steps."""
+LEARNING_RATE = 0.002
+"""A small part of what tuning in float takes: weights only have to find good steps near their places."""
 
 
 @dataclass(frozen=True)

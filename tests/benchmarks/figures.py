@@ -127,6 +127,17 @@ _ALL = (
         "≤", 4096, "MB", "efficientnet",
     ),
     Figure(
+        "int8-accuracy",
+        "Test accuracy of a rung's int8 file minus that of the rung in float, in a tuned ladder (240 steps, five networks). "
+        "Nothing is trained for int8. One seed; the standard error of such a difference is about .3 points.",
+        "≥", -0.5, "points", "cifar.quantized", long=True,
+    ),
+    Figure(
+        "qat-accuracy",
+        "The same after 100 further steps of tuning that sees what int8 rounds, minus the rung in float before them.",
+        "≥", -0.2, "points", "cifar.quantized", long=True,
+    ),
+    Figure(
         "vs-torch-pruning",
         "Test accuracy of a network that Secateur cut, distilled by itself from the original's weights, minus that of one "
         "that Torch-Pruning cut, with the same distillation: 300 steps of 128 images. At shares of work "

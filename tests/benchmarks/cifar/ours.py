@@ -94,7 +94,13 @@ def _quiet(step: int, loss: float) -> None:
 
 
 def tune_nested(ours: Ours, keeps: Sequence[Keep], settings: SandwichSettings) -> list[Network]:
-    """Tune the full network and these as one ladder; return all, the full one first.
+    """Tune the full network and these as one ladder; return all, the full one first."""
+    master = tuned_ladder(ours, keeps, settings)
+    return [master.rung_network(keep) for keep in [ours.groups.full(), *keeps]]
+
+
+def tuned_ladder(ours: Ours, keeps: Sequence[Keep], settings: SandwichSettings) -> Master:
+    """Tune the full network and these as one ladder.
 
     The largest rung is not protected: that is judged on validation images, and the original was trained on these.
     """
@@ -102,8 +108,7 @@ def tune_nested(ours: Ours, keeps: Sequence[Keep], settings: SandwichSettings) -
     macs = [ours.costs.macs(keep) for keep in every]
     plans = [Plan(dict(keep), m / 1e6, 0.0, 0.0, 0.0, m, ours.costs.params(keep)) for keep, m in zip(every, macs)]
     path = [Step(dict(keep), m / 1e6) for keep, m in zip(every, macs)]
-    master = tune_master(ours.network, ours.groups, {}, [plans], path, ours.task, settings, _quiet)
-    return [master.rung_network(keep) for keep in every]
+    return tune_master(ours.network, ours.groups, {}, [plans], path, ours.task, settings, _quiet)
 
 
 def accuracy(network: Network, task: Task, split: str) -> float:

@@ -1,0 +1,57 @@
+"""Cases ``int8-accuracy`` and ``qat-accuracy``: what eight bits cost a tuned ladder, without and with tuning for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from secateur.evaluation import Session
+from secateur.load import Task
+from secateur.master import Master
+from secateur.quantized_tuning import LEARNING_RATE, tune_quantized
+from secateur.quantizing import quantize_rung
+from secateur.tuning import SandwichSettings
+from secateur.writing import program_of
+
+from ..case import Measured, say
+from .data import Cifar
+from .data import folder as data_folder
+from .ours import Ours, accuracy, prepared, tuned_ladder
+from .plan import WORK, WORK_GRID
+from .runs import BALANCE, COPIES, NESTED_STEPS
+
+QAT_STEPS, PRECISION = 100, "int8"
+TITLE = "ResNet-20, CIFAR-10, 1,000 test images"
+
+
+def measure(_work: Path) -> list[Measured]:
+    """Tune a ladder, quantize it, go on tuning in int8, quantize it again."""
+    data_folder()
+    ours = prepared(Task(Cifar(COPIES), "CIFAR-10"))
+    keeps = ours.ladder(list(WORK), ours.share, WORK_GRID)
+    settings = SandwichSettings(steps=NESTED_STEPS, widths=1 + len(keeps), between=0, balance=BALANCE)
+    master = tuned_ladder(ours, keeps, settings)
+    exact = [accuracy(master.rung_network(keep), ours.task, "test") for keep, _ in master.goals]
+    tuning = SandwichSettings(
+        steps=QAT_STEPS, widths=1 + len(keeps), between=0, balance=BALANCE, seed=1, learning_rate=LEARNING_RATE
+    )
+    judged = ours.task.inputs("validation")
+    tuned = tune_quantized(master, ours.network, ours.task, PRECISION, tuning, judged, lambda *_: None)
+    found = []
+    for figure, each in (("int8-accuracy", master), ("qat-accuracy", tuned)):
+        for (keep, _), before in zip(each.goals, exact):
+            value, calibrator = _int8(ours, each, keep)
+            case = f"{TITLE}, {ours.share(keep):.0%} of the work: {before:.1%} in float, {value:.1%} in int8 ({calibrator})"
+            say(case)
+            found.append(Measured(figure, case, round(100 * (value - before), 4)))
+    return found
+
+
+def _int8(ours: Ours, master: Master, keep: dict[str, int]) -> tuple[float, str]:
+    """Test accuracy of the int8 file, and the calibrator that its validation outputs chose."""
+    index, task = master.index(keep), ours.task
+    made = quantize_rung(master, master.rung_network(keep), index, PRECISION, task.inputs("validation"))
+    data = program_of(master, made.network, index, PRECISION, made.ranges).recipe(master.base(PRECISION))[1]
+    got = Session(data).run(task.inputs("test")).argmax(1)
+    return float(np.mean(got == task.targets("test"))), made.calibrator
