@@ -32,6 +32,10 @@ _DATATYPES: dict[str, Literal["FP32", "INT32", "INT64", "BOOL"]] = {
 }
 
 
+COMPARED = 256
+"""Validation samples on which outputs of files are compared; the metric is of all."""
+
+
 @dataclass
 class BuiltRung:
     """A rung that exists as a file.
@@ -65,6 +69,10 @@ class Judge:
 
     task: Task
     original: Mapping[str, Samples]
+
+    def compared(self) -> Samples:
+        """Return the validation inputs on which outputs of files are compared."""
+        return take(self.task.inputs("validation"), slice(0, COMPARED))
 
     def twin_metric(self, network: Network) -> float:
         """Return the metric of a network, run in torch, on the validation split."""
@@ -112,7 +120,7 @@ def build_rung(
     network = master.rung_network(plan.keep)
     index, base = master.index(plan.keep), master.base(precision)
     kind = PRECISIONS[precision]
-    validation = take(judge.task.inputs("validation"), slice(0, 256))
+    validation = judge.compared()
     made = quantize_rung(master, network, index, precision, validation, runtime)
     program = program_of(master, made.network, index, precision, made.ranges, runtime)
     recipe, data = program.recipe(base)

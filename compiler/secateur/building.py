@@ -9,7 +9,7 @@ from functools import partial
 from secateur.assembly import BuiltRung, Judge, Ladder, build_ladder, tensor_specs
 from secateur.compilation import CompileSettings
 from secateur.evaluation import measure_rung
-from secateur.ir import Network, take
+from secateur.ir import Network
 from secateur.master import Master
 from secateur.mixed_precision import MixedPrecision, mix_precisions
 from secateur.search import Costs, Estimator, Plan, Roofline
@@ -19,9 +19,6 @@ from secateur.targets import is_this_machine
 from secateur.verifying import verify_latency
 from secateur_agent.protocol.messages import RungMeasurement
 from secateur_profiles import Profile
-
-JUDGED = slice(0, 256)
-"""Validation samples on which quantization is compared."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def build_profiles(
             master,
             profile,
             target.precision,
-            take(judge.task.inputs("validation"), JUDGED),
+            judge.compared(),
             judge.twin_metric(master.rung_network(master.groups.full())),
             partial(judge.metric, split="validation"),
             settings.int8_may_lose / 100,

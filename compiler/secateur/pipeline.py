@@ -4,42 +4,38 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from secateur.assembly import Judge, Ladder, tensor_specs
-from secateur.building import JUDGED, BuiltProfile, build_profiles, told
+from secateur.building import BuiltProfile, build_profiles, told
 from secateur.bundle.keys import Keys
 from secateur.bundle.pack import digest, pack
 from secateur.compilation import CompileResult, CompileSettings, ProfileResult, Progress
-from secateur.equalising import equalise_if_better
 from secateur.gains import measure_gains
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
-from secateur.ir import Groups, Network, SecateurError, take
+from secateur.int8_preparation import check_tuning, prepare_int8
+from secateur.ir import Network, SecateurError
 from secateur.load import Task, load_model, load_task
 from secateur.master import Master, tune_master, untuned_master
 from secateur.planning import forget_trials, plan
-from secateur.precision_choice import Candidate, weigh_precisions
-from secateur.precision_choice import told as told_precision
 from secateur.programs import parents_of, write_parents
 from secateur.protection import explain, protect_largest
 from secateur.pruning import cut, sort_groups
 from secateur.pruning.weights import check_pattern
-from secateur.quantized_tuning import LEARNING_RATE, QuantizedTuning, quantized_precision, tune_quantized_if_better
-from secateur.quantized_tuning import told as told_quantized
 from secateur.scheduling import TRAINING, Material, check_preparation, prepare
 from secateur.search import Costs, Estimator, MeasuredTable, coverage
 from secateur.sparsifying import Sparsity, SparsityReport, report_sparsity, sparsify_master
-from secateur.targets import choose_targets, is_this_machine
+from secateur.targets import choose_targets
 from secateur.tuning import SandwichSettings
 from secateur.twin import outputs_of
+from secateur.weighing import weigh_targets
 from secateur.workspace import (
     ProfileState,
     checked_name,
@@ -128,8 +124,8 @@ def _compile(
     notes: list[str] = []
     known = [load_profile(profile) for profile in profiles]
     chosen = choose_targets(known, settings.precisions, settings.latency_tables, settings.find_tables, notes)
-    if settings.qat_steps and settings.precisions:
-        _check_qat(chosen)
+    if settings.precisions:
+        check_tuning(settings, chosen)
     loaded = load_task(task) if isinstance(task, str) else task
     progress("load", 0, 1)
     network = _load(model, loaded)
@@ -139,13 +135,9 @@ def _compile(
     progress("prove", 0, 1)
     proof_error = prove(network, groups, cut, random_keeps(groups, 2))
     clock.lap("prove")
-    weighed = _weigh(chosen, network, groups, judge, settings, progress)
-    if weighed:
-        clock.lap("weigh")
-        notes += [told_precision(key, candidates) for key, candidates in weighed.items()]
-        chosen = [_as_weighed(target, weighed, settings, notes) for target in chosen]
-    if settings.qat_steps:
-        _check_qat(chosen)
+    chosen, weighed = weigh_targets(chosen, network, groups, judge, settings, notes, progress)
+    check_tuning(settings, chosen)
+    clock.lap("weigh")
     calibration = loaded.inputs("calibration")
     material = Material(network, groups, loaded, settings.criterion, settings.schedule_steps, settings.seed)
     progress("rank", 0, max(_ranking_steps(settings), 1))
@@ -194,18 +186,7 @@ def _compile(
             master, teacher, loaded, sparsity, lambda step: progress("sparsify", step, settings.sparsity_steps)
         )
         clock.lap("sparsify")
-    quantized, precision = None, quantized_precision([target.precision for target in chosen])
-    if precision:
-        progress("equalise", 0, 1)
-        master, line = equalise_if_better(master, precision, take(judge.task.inputs("validation"), JUDGED))
-        notes += [line] if line else []
-        clock.lap("equalise")
-    if settings.qat_steps and not master.tuned:
-        notes.append("tuning in int8: left out, since all tuning was taken back")
-    elif settings.qat_steps:
-        master, quantized = _tune_quantized(master, teacher, judge, precision, settings, progress)
-        notes += [told_quantized(quantized)]
-        clock.lap("qat")
+    master, quantized = prepare_int8(master, teacher, judge, chosen, settings, notes, progress, clock.lap)
     built = build_profiles(master, judge, chosen, plans, planned.paths, costs, settings, progress)
     notes += told(built)
     clock.lap("build")
@@ -248,66 +229,6 @@ def _compile(
     result.seconds = clock.laps
     progress("pack", 1, 1)
     return result
-
-
-def _weigh(
-    targets: Sequence[Estimator],
-    network: Network,
-    groups: Groups,
-    judge: Judge,
-    settings: CompileSettings,
-    progress: Progress,
-) -> dict[str, list[Candidate]]:
-    """Profile → files of the network in each precision, for profiles of this machine of which nothing was measured yet."""
-    mine = [t.profile for t in targets if is_this_machine(t.profile) and not isinstance(t, MeasuredTable)]
-    if settings.precisions or not mine:
-        return {}
-    original, untuned = judge.original["validation"], untuned_master(network, groups, {}, judge.task)
-    exact, judged = judge.task.metric(original, "validation", original), take(judge.task.inputs("validation"), JUDGED)
-    metric, tell = partial(judge.metric, split="validation"), partial(progress, "weigh")
-    allowed = settings.int8_may_lose / 100
-    return {each.name: weigh_precisions(untuned, each, judged, exact, metric, allowed, tell) for each in mine}
-
-
-def _as_weighed(
-    target: Estimator, weighed: Mapping[str, list[Candidate]], settings: CompileSettings, notes: list[str]
-) -> Estimator:
-    candidates = weighed.get(target.profile.name, [])
-    precision = next((each.precision for each in candidates if each.chosen), target.precision)
-    if precision == target.precision:
-        return target
-    (found,) = choose_targets([target.profile], (precision,), (), settings.find_tables, notes)
-    return found
-
-
-def _check_qat(targets: Sequence[Estimator]) -> None:
-    precisions = [target.precision for target in targets]
-    if not quantized_precision(precisions):
-        raise SecateurError(
-            f"--qat-steps: nothing computes in int8 ({', '.join(precisions)}); leave it out, or ask for --precision int8"
-        )
-
-
-def _tune_quantized(
-    master: Master,
-    teacher: Network,
-    judge: Judge,
-    precision: str,
-    settings: CompileSettings,
-    progress: Progress,
-) -> tuple[Master, QuantizedTuning]:
-    return tune_quantized_if_better(
-        master,
-        teacher,
-        judge.task,
-        precision,
-        SandwichSettings(
-            steps=settings.qat_steps, balance=settings.balance, seed=settings.seed, learning_rate=LEARNING_RATE
-        ),
-        take(judge.task.inputs("validation"), JUDGED),
-        partial(judge.metric, split="validation"),
-        lambda step, _: progress("qat", step, settings.qat_steps),
-    )
 
 
 def _check_writable(out: Path) -> None:
