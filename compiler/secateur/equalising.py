@@ -5,20 +5,16 @@ Every rung computes what it did: what its private tables are divided by, the sha
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
-import torch
 
-from secateur.evaluation import Session
-from secateur.ir import Samples, Table, arrays_of
+from secateur.ir import Samples, Table
 from secateur.master import Master
 from secateur.quantization import equalise
-from secateur.quantizing import judged_on
+from secateur.quantizing import file_distance, judged_on
 from secateur.tuning import Statistics
 from secateur.twin import outputs_of
-from secateur.twin.distance import output_distance
 from secateur.writing import program_of
 
 STRENGTHS = (1.0, 0.5)
@@ -55,7 +51,7 @@ def equalised(master: Master, strength: float = 1.0) -> Master:
 
 
 def equalise_if_better(master: Master, precision: str, judged: Samples) -> tuple[Master, str]:
-    """Even out ranges, and keep that if the largest and the smallest tuned network come nearer to themselves in float.
+    """Even out ranges, and keep that if the largest network comes nearer to itself in float.
 
     Networks with a batch norm behind every layer rarely need it; those that were folded or trained without one may.
 
@@ -79,16 +75,9 @@ def equalise_if_better(master: Master, precision: str, judged: Samples) -> tuple
 
 
 def _distance(master: Master, precision: str, judged: Samples) -> float:
-    """Of int8 outputs from those in float, the sum of the largest and the smallest network that was tuned.
-
-    Calibrators and corrections come later: they help either.
-    """
-    total = 0.0
-    for keep in {id(keep): keep for keep in (master.goals[0][0], master.goals[-1][0])}.values():
-        network, index = master.rung_network(keep), master.index(keep)
-        few = judged_on(network, judged)
-        data = program_of(master, network, index, precision).recipe(master.base(precision))[1]
-        got, expected = (arrays_of(each) for each in (Session(data).outputs(few), outputs_of(network, few)))
-        pairs = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in zip(got, expected)]
-        total += sum(float(output_distance(a, b)) for a, b in pairs if b.is_floating_point())
-    return total if math.isfinite(total) else math.inf
+    """Of the largest network's int8 outputs from those in float; calibrators and corrections come later, and help either."""
+    keep = master.groups.full()
+    network, index = master.rung_network(keep), master.index(keep)
+    few = judged_on(network, judged)
+    data = program_of(master, network, index, precision).recipe(master.base(precision))[1]
+    return file_distance(data, few, outputs_of(network, few))

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from secateur.ir import PRECISIONS, Samples
+from secateur.ir import PRECISIONS, Network, Samples, sample_count, take
 from secateur.master import Master
-from secateur.quantization import layer_sensitivities, parameters
-from secateur.quantizing import QuantizedRung, as_written, judged_on, quantize_rung
+from secateur.quantizing import file_distance, judged_on, quantize_rung
 from secateur.search import Costs, Roofline
+from secateur.twin import outputs_of
 from secateur.writing import program_of
 from secateur_profiles import Profile
 
@@ -45,7 +45,7 @@ class MixedPrecision:
         precision: of the other layers.
         exact: metric in float.
         before: with every layer in int8.
-        after: as shipped.
+        after: with some layers in float.
         layers: in the network's order.
     """
 
@@ -96,29 +96,52 @@ def mix_precisions(
     keep = master.groups.full()
     network, index = master.rung_network(keep), master.index(keep)
 
-    def value(mixed: Master) -> tuple[float, QuantizedRung]:
-        made = quantize_rung(mixed, network, index, precision, judged, profile.runtime.name)
-        program = program_of(mixed, made.network, index, precision, made.ranges, profile.runtime.name)
-        return metric(program.recipe(mixed.base(precision))[1]), made
+    made = quantize_rung(master, network, index, precision, judged, profile.runtime.name)
+    tables = {node.inputs[0]: node.attrs["table"] for node in network.nodes if node.op == "Affine"}
+    behind = {node.attrs["weight"]: tables[node.output] for node in network.nodes if "weight" in node.attrs}
 
-    before, made = value(master)
+    def file(names: frozenset[str]) -> bytes:
+        # Ranges stay as they are, and layers in float have nothing to make up for: quantizing anew is for what is chosen.
+        exactly = {behind[name]: network.tables[behind[name]] for name in names}
+        rung = made.network.with_values(tables={**made.network.tables, **exactly})
+        mixed = replace(master, floating=names)
+        program = program_of(mixed, rung, index, precision, made.ranges, profile.runtime.name)
+        return program.recipe(mixed.base(precision))[1]
+
+    before = metric(file(frozenset()))
     if before >= exact - allowed:
         return master, None
-    assert made.ranges is not None
-    activations = parameters(made.network, made.ranges, kind.symmetric)
-    written = as_written(master, made.network, index, activations)
-    whole, parts = layer_sensitivities(
-        network, written, set(master.quantized), activations, kind.symmetric, judged_on(network, judged), on_layer
-    )
-    accuracy = {name: part / max(whole, 1e-12) for name, part in parts.items()}
-    time = _time_shares(master, profile)
-    best, after = _choose(accuracy, time, lambda names: value(replace(master, floating=names))[0], before, exact - allowed)
+    accuracy, time = _accuracy_shares(network, file, list(master.quantized), judged, on_layer), _time_shares(master, profile)
+    best, after = _choose(accuracy, time, lambda names: metric(file(names)), before, exact - allowed)
     layers = tuple(
         LayerCost(node.source or node.attrs["weight"], accuracy[name], time[name], name in best)
         for node in network.nodes
         if (name := node.attrs.get("weight")) in accuracy
     )
     return replace(master, floating=best), MixedPrecision(precision, exact, before, after, layers)
+
+
+def _accuracy_shares(
+    network: Network,
+    file: Callable[[frozenset[str]], bytes],
+    layers: list[str],
+    judged: Samples,
+    on_layer: Callable[[int, int], None],
+) -> dict[str, float]:
+    """Of the distance of int8 outputs from float ones, what goes away if one layer alone is float.
+
+    Wu et al.: Integer Quantization for Deep Learning Inference, 2020, section 6.1 (partial quantization by sensitivity);
+    they make one layer int8 at a time, here one is float among int8 ones, so that errors that cancel or add up count as
+    they will.
+    """
+    compared = judged_on(network, judged)
+    few = take(compared, slice(0, (sample_count(compared) + 1) // 2))  # every layer takes a run
+    expected = outputs_of(network, few)
+    whole, found = file_distance(file(frozenset()), few, expected), {}
+    for number, name in enumerate(layers):
+        found[name] = (whole - file_distance(file(frozenset({name})), few, expected)) / max(whole, 1e-12)
+        on_layer(number + 1, len(layers))
+    return found
 
 
 def _time_shares(master: Master, profile: Profile) -> dict[str, float]:

@@ -87,6 +87,20 @@ def judged_on(network: Network, inputs: Samples) -> Samples:
     return take(inputs, slice(0, max(FEWEST, min(MOST, ELEMENTS // largest))))
 
 
+def file_distance(data: bytes, inputs: Samples, expected: Samples) -> float:
+    """Return how far a file's outputs are from others, by the distance that tuning minimises; infinite if one is no number.
+
+    Args:
+        data: a model file.
+        inputs: (samples, …).
+        expected: outputs of another network for them.
+    """
+    got, wanted = (arrays_of(each) for each in (Session(data).outputs(inputs), expected))
+    pairs = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in zip(got, wanted)]
+    found = sum(float(output_distance(a, b)) for a, b in pairs if b.is_floating_point())
+    return found if math.isfinite(found) else math.inf
+
+
 def quantize_rung(
     master: Master, network: Network, index: Indexes, precision: str, judged: Samples, runtime: str = "onnxruntime"
 ) -> QuantizedRung:
@@ -110,13 +124,11 @@ def quantize_rung(
     widest = measure_ranges(rough, master.calibration)
     histograms = observe(rough, judged_on(rough, master.calibration), widest)
     few, base = judged_on(network, judged), master.base(precision)
-    expected = [torch.from_numpy(each) for each in arrays_of(outputs_of(network, few))]
+    expected = outputs_of(network, few)
 
     def distance(candidate: Network, ranges: Ranges) -> float:
         program = program_of(master, candidate, index, precision, ranges, runtime)
-        got = [torch.from_numpy(each) for each in arrays_of(Session(program.recipe(base)[1]).outputs(few))]
-        found = sum(float(output_distance(a, b)) for a, b in zip(got, expected) if b.is_floating_point())
-        return found if math.isfinite(found) else math.inf
+        return file_distance(program.recipe(base)[1], few, expected)
 
     candidates = {name: (made, calibrate(name, histograms, widest)) for name in CALIBRATORS}
     # Where eight bits of activations are what costs, the correction is chance, for better or worse.

@@ -5,7 +5,6 @@ from secateur.quantization.calibrators import CALIBRATORS, calibrate
 from secateur.quantization.equalisation import equalise
 from secateur.quantization.histogram import Histogram, observe
 from secateur.quantization.ranges import Ranges, measure_ranges
-from secateur.quantization.sensitivity import layer_sensitivities
 from secateur.quantization.simulation import dequantized, rounding
 from secateur.quantization.weights import quantize_weights
 
@@ -16,7 +15,6 @@ __all__ = [
     "calibrate",
     "dequantized",
     "equalise",
-    "layer_sensitivities",
     "measure_ranges",
     "observe",
     "parameters",
