@@ -19,7 +19,8 @@ from secateur.tuning.balance import Balance
 from secateur.tuning.recalibration import Statistics, recalibrate
 from secateur.tuning.students import Between, Borrower, OnTensor, Student
 from secateur.tuning.subnetwork import Index, Subnetwork
-from secateur.twin import feeds, fixed_values, run
+from secateur.tuning.teacher import Teacher
+from secateur.twin import feeds, run
 from secateur.twin.distance import output_distance
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -116,15 +117,9 @@ def distil(
         nesterov=True,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    followed = teacher or original
-    wanted = fixed_values(followed)
+    expect = Teacher(teacher or original, inputs)
     batches = _endless_batches(sample_count(inputs), settings.batch, rng)
     for step in range(settings.steps):
-        chosen = next(batches)
-        x = {name: _channels_last(value) for name, value in feeds(original, take(inputs, chosen)).items()}
-        y = None if targets is None else torch.from_numpy(np.asarray(targets)[chosen])
-        with torch.no_grad():
-            expected = run(followed, x, wanted)
         optimiser.zero_grad(set_to_none=True)
         if rounding is not None:
             seen.update({name: _straight_through(shared[name]) for name in rounding.weights})
@@ -132,6 +127,11 @@ def distil(
         taken = _sandwich(len(students), settings.widths, rng)
         borrowing = rng.choice(len(others), min(settings.between, len(others)), replace=False) if others else ()
         for number in [*taken, *(len(students) + int(index) for index in borrowing)]:
+            # Each has samples of its own: what they share learns from all of them.
+            chosen = next(batches)
+            x = {name: _channels_last(value) for name, value in feeds(original, take(inputs, chosen)).items()}
+            y = None if targets is None else torch.from_numpy(np.asarray(targets)[chosen])
+            expected = expect(chosen)
             student = networks[number]
             got = run(student.network, x, student, on_tensor=student.on_tensor)
             value = sum(
