@@ -64,6 +64,20 @@ _ALL = (
         "≤", 1.5, "ratio", "switch",
     ),
     Figure(
+        "replace-memory",
+        "Resident memory that a worker gives back when it steps from the largest to the smallest rung by replacement (it "
+        "gives way to a new image of itself) ÷ what it gives back by overlap (both rungs in one process for a moment), "
+        "medians, under open-loop load at 30 % of what the largest rung sustains. The row also tells how far the memory "
+        "rises during the step.",
+        "≥", 1, "ratio", "replace",
+    ),
+    Figure(
+        "replace-failed",
+        "Inference requests of that load that failed while the worker was replaced; those that come meanwhile wait in their "
+        "connections.",
+        "=", 0, "requests", "replace",
+    ),
+    Figure(
         "reprune-seconds",
         "From the moment the device's ask for a new rung passes the broker until the first inference response that the new "
         "rung computed: planning, cutting, recalibrating, gating and signing on the host, transfer, trial on the device, "

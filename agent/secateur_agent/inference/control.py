@@ -48,9 +48,12 @@ class LoadRung(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """Name of the model in the inference protocol."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    runtime: str = "onnxruntime"
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    """Execution providers, the preferred one first."""
+    runtime: str
+    """Name of the runtime, as device profiles spell it."""
+    providers: tuple[str, ...] = ()
+    """Execution providers, the preferred one first; empty is what the runtime does by itself."""
+    cache: str = ""
+    """Folder for what a runtime compiles from the file on this device; empty: nothing is kept."""
     threads: Annotated[int, Meta(ge=1, le=4096)] = 1
     """Threads inside one operator."""
     replace: bool = False

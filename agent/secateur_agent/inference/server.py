@@ -286,7 +286,7 @@ def _metadata(rung: ServingRung) -> _Response:
         {
             "name": load.name,
             "versions": ["1"],
-            "platform": f"{load.runtime}_onnx",
+            "platform": rung.backend.platform or load.runtime,
             "inputs": listed(load.inputs),
             "outputs": listed(load.outputs),
             "parameters": {"rung": load.rung},

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from secateur_agent.inference.onnxruntime_backend import CPU_PROVIDER, session_options
+from secateur_agent.inference.onnxruntime_backend import session_options
+from secateur_agent.inference.onnxruntime_providers import CPU_PROVIDER
 
 
 @dataclass(frozen=True)
