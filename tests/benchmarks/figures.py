@@ -66,8 +66,8 @@ _ALL = (
     Figure(
         "replace-memory",
         "Resident memory of a worker after it stepped from the largest to the smallest rung by replacement (it gives way to "
-        "a new image of itself) ÷ that of a worker that only ever served the smallest rung; medians, under open-loop load at "
-        "30 % of what the largest rung sustains.",
+        "a new image of itself) ÷ that of a worker that only ever served the smallest rung; medians, under open-loop load "
+        "at 30 % of what the largest rung sustains.",
         "≤", 1.1, "ratio", "replace",
     ),
     Figure(
