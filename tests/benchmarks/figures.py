@@ -83,6 +83,13 @@ _ALL = (
         "=", 0, "requests", "replace",
     ),
     Figure(
+        "worker-memory",
+        "Largest difference from 1 of planned ÷ measured memory over a network's rungs: the peak of a fresh worker above "
+        "that of a process with the runtime and no model. Planned: what the compiler expects from weights and live tensors, "
+        "above the profile's runtime_base_mb.",
+        "≤", 0.2, "ratio", "worker_memory",
+    ),
+    Figure(
         "reprune-seconds",
         "From the moment the device's ask for a new rung passes the broker until the first inference response that the new "
         "rung computed: planning, cutting, recalibrating, gating and signing on the host, transfer, trial on the device, "
