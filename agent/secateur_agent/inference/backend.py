@@ -24,7 +24,7 @@ class BackendError(ValueError):
 
 
 class Backend(ABC):
-    """A loaded rung. Subclassing with ``name=`` registers the runtime; `run` is called from several threads at once.
+    """A loaded rung. Subclassing with ``runtime=`` registers the runtime; `run` is called from several threads at once.
 
     Attributes:
         platform: what the inference protocol calls the runtime and its file format; the runtime's name if empty.
@@ -37,9 +37,10 @@ class Backend(ABC):
     providers: tuple[str, ...] = ()
     fallback: str = ""
 
-    def __init_subclass__(cls, name: str, **kwargs: Any) -> None:
+    def __init_subclass__(cls, runtime: str, **kwargs: Any) -> None:
+        # Not `name`: ABCMeta of Python 3.10 has a parameter of that name, and refuses the class.
         super().__init_subclass__(**kwargs)
-        Backend.registry[name] = cls
+        Backend.registry[runtime] = cls
 
     @abstractmethod
     def __init__(self, load: LoadRung) -> None:

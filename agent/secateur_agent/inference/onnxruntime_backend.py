@@ -26,7 +26,7 @@ _ERRORS_ONLY = 3
 _DATATYPES = {"tensor(float)": "FP32", "tensor(int32)": "INT32", "tensor(int64)": "INT64", "tensor(bool)": "BOOL"}
 
 
-class OnnxRuntimeBackend(Backend, name="onnxruntime"):
+class OnnxRuntimeBackend(Backend, runtime="onnxruntime"):
     """An ONNX Runtime session."""
 
     platform: ClassVar[str] = "onnxruntime_onnx"
