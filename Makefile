@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-full device-check clean
+.PHONY: help setup demo test test-pythons lint bench bench-full device-check clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -29,6 +29,9 @@ demo: setup ## Train, compile, push to three agents, adapt: under three minutes
 
 test: setup ## Run the tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-pythons: ## Run the agent's tests on other Pythons that boards have, where they are installed
+	sh tests/other_pythons.sh 3.10 3.13
 
 lint: setup ## Formatting, lint, types, layers, and what a device installs
 	$(BIN)/ruff format --check .

@@ -70,6 +70,7 @@ class DeviceReport:
             measurements=self.measurements.of(digest),
             endpoint=self.endpoint,
             providers=self.worker.loaded.providers if self.worker.loaded else (),
+            switch=self.worker.mode,
             download_have=have,
             download_total=total,
             fault=state.fault[:2000],

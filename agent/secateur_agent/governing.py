@@ -81,6 +81,7 @@ def governor_sample(
         mem_available_mb=_value(readings, "mem_available_mb"),
         cgroup_headroom_mb=_value(readings, "cgroup_headroom_mb"),
         worker_rss_mb=worker_rss_mb,
+        runtime_base_mb=profile.memory.runtime_base_mb,
         psi_memory_some=_value(readings, "psi_memory_some_avg10"),
         throttle=throttle_factor(readings, profile),
         request_rate_hz=request_rate_hz,

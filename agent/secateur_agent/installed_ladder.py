@@ -14,6 +14,9 @@ from secateur_agent.protocol.envelope import Envelope
 from secateur_agent.store import Store, StoreError
 from secateur_profiles import Profile
 
+COMPILED = "compiled"
+"""Folder beside the model files for what a runtime compiles from them; it goes when they go."""
+
 
 class InstalledLadder:
     """A model that is on the device.
@@ -60,6 +63,7 @@ class InstalledLadder:
             runtime=profile.runtime.name,
             providers=tuple(profile.runtime.providers),
             threads=profile.runtime.threads,
+            cache=str(self.folder / COMPILED),
         )
 
 

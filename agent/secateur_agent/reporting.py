@@ -6,9 +6,11 @@ import platform
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, cast
 
+from msgspec import to_builtins
 from nacl.signing import SigningKey
 
 from secateur_agent.clock import WallClock
+from secateur_agent.inference.control import Loaded
 from secateur_agent.link.outbox import Outbox
 from secateur_agent.protocol import topics
 from secateur_agent.protocol.envelope import seal
@@ -131,6 +133,21 @@ def birth_message(
         capabilities=("serve", "reprune", "measure", "restart", "diagnose", "rollback"),
         simulated=simulated,
     )
+
+
+def loaded_event(loaded: Loaded) -> tuple[str, dict[str, Any]]:
+    """Return text and evidence of the event that a rung serves now."""
+    text = f"{loaded.rung} serves"
+    evidence: dict[str, Any] = {"rung": loaded.rung, "build_ms": loaded.build_ms, "drain_ms": loaded.drain_ms}
+    if loaded.replaced is not None:
+        taken = loaded.replaced
+        text += f"; the worker was replaced, requests waited {taken.held_ms:.0f} ms"
+        if taken.rss_before_mb is not None and taken.rss_mb is not None:
+            text += f", its memory went from {taken.rss_before_mb:.0f} to {taken.rss_mb:.0f} MB"
+        evidence["replaced"] = to_builtins(taken)
+    if loaded.fallback:
+        text += f"; {loaded.fallback}"
+    return text, {**evidence, "providers": list(loaded.providers)}
 
 
 def as_event_kind(kind: str) -> EventKind:

@@ -14,6 +14,7 @@ from nacl.signing import SigningKey
 from secateur_agent.clock import WallClock
 from secateur_agent.config import Config, ConfigError, load_config
 from secateur_agent.identity import device_key
+from secateur_agent.inference.runtimes import known_runtimes
 from secateur_agent.store import Store, make_folder, write_atomic
 from secateur_agent.trust import TrustRoot, load_root
 from secateur_profiles import Profile, ProfileError, load
@@ -67,7 +68,7 @@ def prepare(path: Path) -> Setup:
         path: the configuration file.
 
     Raises:
-        ConfigError: if the configuration is wrong or names an unknown profile.
+        ConfigError: if the configuration is wrong, names an unknown profile, or one whose runtime this agent does not know.
         secateur_agent.trust.TrustError: if the trust root cannot be used.
         secateur_agent.store.StoreError: if the state folder cannot be written.
         secateur_agent.identity.IdentityError: if the device key is damaged.
@@ -78,6 +79,9 @@ def prepare(path: Path) -> Setup:
         profile = load(config.profile)
     except ProfileError as error:
         raise ConfigError(str(path), "profile", str(error)) from None
+    if profile.runtime.name not in known_runtimes():
+        known = ", ".join(known_runtimes())
+        raise ConfigError(str(path), "profile", f"{profile.name}: runtime {profile.runtime.name!r} is not one of {known}")
     if config.threads:
         profile = replace(profile, runtime=replace(profile.runtime, threads=config.threads))
     trust_root = load_root(Path(config.trust_root))

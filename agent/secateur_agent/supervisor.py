@@ -44,7 +44,7 @@ from secateur_agent.protocol.messages import (
     Policy,
     encode,
 )
-from secateur_agent.reporting import Reporter, as_event_kind
+from secateur_agent.reporting import Reporter, as_event_kind, loaded_event
 from secateur_agent.sensors import discover, read_all
 from secateur_agent.sensors.process import ProcessMemory
 from secateur_agent.shadow_state import DesiredShadow
@@ -237,9 +237,7 @@ class Supervisor:
         if isinstance(event, StatsReply):
             self._rate.update(now_s, self._worker.inferences)
         elif isinstance(event, Loaded):
-            note = f"; {event.fallback}" if event.fallback else ""
-            evidence = {"rung": event.rung, "build_ms": event.build_ms, "drain_ms": event.drain_ms}
-            self._announce("worker", f"{event.rung} serves{note}", {**evidence, "providers": list(event.providers)})
+            self._announce("worker", *loaded_event(event))
             self._unreported = True
         elif isinstance(event, LoadFailed):
             self._announce("fault", f"{event.rung} does not load: {event.error}")
@@ -353,7 +351,8 @@ class Supervisor:
         self._unknown_pin = unknown
         if decision.ask is not None:
             self._ask_reprune(keeper.ladder.manifest_sha256, decision.ask, decision.rung, decision.reason)
-        self._worker.serve(keeper.ladder.load_request(keeper.ladder.entries[decision.rung], self._setup.profile))
+        load = keeper.ladder.load_request(keeper.ladder.entries[decision.rung], self._setup.profile)
+        self._worker.serve(load, decision.switch)
 
     def _read_for_decision(self) -> dict[str, Any]:
         readings = read_all(self._tick_sensors)

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
@@ -13,11 +14,13 @@ from secateur_agent.inference.control import (
     Loaded,
     LoadFailed,
     LoadRung,
+    Replacing,
     Reply,
     StatsReply,
     WorkerExited,
     WorkerProcess,
 )
+from secateur_agent.protocol.messages import SwitchMode
 
 _KILLS_WITHIN_S = 60.0
 _KILLS = 2
@@ -47,6 +50,7 @@ class ServingWorker:
         rung: the rung that serves, '' before the first.
         serving: what was asked for when it was loaded, None before the first; rungs of two models may have one id.
         loaded: what is known of it, None before the first.
+        mode: how it took over from the rung before: ``overlap`` or ``replace``, '' if there was none.
         requests: answered since the agent started; ``failed_requests`` of those with a 5xx status.
         stats: the latest counters of this worker, None before the first.
     """
@@ -69,6 +73,7 @@ class ServingWorker:
         self.stats: StatsReply | None = None
         self.serving: LoadRung | None = None
         self.loaded: Loaded | None = None
+        self.mode: SwitchMode | Literal[""] = ""
         self.rung = ""
 
     @property
@@ -117,13 +122,19 @@ class ServingWorker:
         if self._wanted is not None:
             self._load(self._worker, self._wanted)
 
-    def serve(self, load: LoadRung) -> None:
-        """Have the worker serve this rung; nothing happens if that was asked for already."""
+    def serve(self, load: LoadRung, mode: SwitchMode = "overlap") -> None:
+        """Have the worker serve this rung; nothing happens if that was asked for already.
+
+        Args:
+            load: the rung.
+            mode: ``overlap`` builds it beside the one that serves; ``replace`` ends that first and with it all memory that
+                the worker holds, while requests wait.
+        """
         if load == self._wanted:
             return
         self._wanted = load
         if self._worker is not None:
-            self._load(self._worker, load)
+            self._load(self._worker, load, mode)
 
     def tick(self, now_s: float) -> None:
         """Ask for the counters now and then; start a worker whose pause is over."""
@@ -147,8 +158,13 @@ class ServingWorker:
         if isinstance(event, StatsReply):
             self.stats = event
             self._awaiting_stats = False
+        elif isinstance(event, Replacing):
+            self.loaded, self.serving, self.rung, self.mode = None, None, "", ""
+            if self.stats is not None:  # the counters count on; what the new image holds is not known yet
+                self.stats = msgspec.structs.replace(self.stats, rss_mb=None)
         elif isinstance(event, Loaded):
-            self.serving = self._loading.popleft()
+            before, self.serving = self.serving, self._loading.popleft()
+            self.mode = "replace" if event.replaced else "overlap" if before else ""
             self.loaded, self.rung = event, event.rung
         elif isinstance(event, LoadFailed):
             self._loading.popleft()
@@ -176,14 +192,15 @@ class ServingWorker:
             self._worker.kill()
             self._worker.wait(timeout_s)
 
-    def _load(self, worker: WorkerProcess, load: LoadRung) -> None:
+    def _load(self, worker: WorkerProcess, load: LoadRung, mode: SwitchMode = "overlap") -> None:
         """Have a worker load a rung; it answers each request, in order."""
         self._loading.append(load)
-        worker.load(load)
+        worker.load(msgspec.structs.replace(load, replace=mode == "replace"))
 
     def _ended(self, event: WorkerExited, now_s: float) -> None:
         self._before = (self.requests, self.failed_requests, self.inferences)
-        self._worker, self.stats, self.loaded, self.serving, self.rung = None, None, None, None, ""
+        self._worker, self.stats, self.loaded, self.serving = None, None, None, None
+        self.rung, self.mode = "", ""
         if self._stopping:
             return
         if event.returncode == -signal.SIGKILL:

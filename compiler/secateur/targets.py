@@ -47,6 +47,8 @@ def choose_precision(profile: Profile, wanted: Sequence[str]) -> str:
     asked, able = tuple(wanted) or tuple(profile.precisions), writable(profile.runtime.name)
     if unknown := [precision for precision in asked if precision not in PRECISIONS]:
         raise SecateurError(f"precision {', '.join(unknown)}: not known; there are {', '.join(PRECISIONS)}")
+    if not able:
+        raise SecateurError(f"profile {profile.name}: runtime {profile.runtime.name!r}: files for it cannot be written")
     for precision in asked:
         if precision in able and precision in profile.precisions:
             return precision

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-RuntimeName = Literal["onnxruntime", "tflite"]
+RuntimeName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\Z", max_length=32)]
+"""A runtime is what an agent has a backend for; the profile does not know which there are."""
 Precision = Literal["fp32", "fp16", "int8", "int8-weight-only", "int8-symmetric"]
 
 # Upper bounds are far beyond any real board: they catch a wrong unit (bytes for MB) and infinity.

@@ -57,6 +57,8 @@ class TinyRungs:
             "name": "tiny",
             "inputs": (TensorSpec(name="x", shape=(-1, features)),),
             "outputs": (TensorSpec(name="y", shape=(-1, 2)),),
+            "runtime": "onnxruntime",
+            "providers": ("CPUExecutionProvider",),
         }
         return LoadRung(**{**fields, **changes})
 

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.bundle_factory import make_bundle
 
 from secateur.bundle.keys import Keys, create_keys
 from secateur_agent.helper_processes import HelperEnded
 from secateur_agent.inference.listen import listening_socket
 from secateur_agent.install.by_hand import install_by_hand
+from secateur_agent.measurements import Measurements
 from secateur_agent.offline import NoBroker
 from secateur_agent.startup import SetupError, prepare
 from secateur_agent.supervisor import Stop, Supervisor
@@ -123,6 +125,29 @@ def test_a_model_file_that_is_gone_is_written_again(running: Running) -> None:
     while file.read_bytes() != right:
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
+
+
+def test_a_critical_squeeze_of_memory_replaces_the_worker_and_is_told(running: Running, tmp_path: Path) -> None:
+    """Free memory and what the rungs take are simulated, for those of the toy differ by nothing; the worker is real."""
+    measurements = Measurements(running.setup.state_path / "measurements.json")
+    ((digest, measured),) = measurements._by_model.items()
+    peaks_mb = {"r0-fp32": 90.0, "r1-fp32": 80.0, "r2-fp32": 70.0}
+    measurements.put(digest, [replace(each, peak_rss_mb=peaks_mb[each.rung]) for each in measured.values()])
+
+    def free_mb(megabytes: int) -> None:
+        (tmp_path / "proc").mkdir(exist_ok=True)
+        text = f"MemTotal: 8388608 kB\nMemFree: 1024 kB\nMemAvailable: {megabytes * 1024} kB\n"
+        (tmp_path / "proc" / "new").write_text(text)
+        (tmp_path / "proc" / "new").rename(tmp_path / "proc" / "meminfo")
+
+    free_mb(4000)
+    running.thread.start()
+    running.link.wait("shadow", '"rung":"r0-fp32"')
+    running.link.wait("event", "r0-fp32 serves")
+    free_mb(5)
+    running.link.wait("event", "the worker is replaced: r2-fp32 needs")
+    running.link.wait("event", "r2-fp32 serves; the worker was replaced, requests waited")
+    running.link.wait("shadow", '"switch":"replace"')
 
 
 def test_one_state_folder_is_for_one_agent(running: Running) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from secateur_agent.inference.control import Loaded, LoadFailed, WorkerExited
+from secateur_agent.inference.control import Loaded, LoadFailed, Replacing, WorkerExited
 from secateur_agent.inference.listen import listening_socket
 from secateur_agent.switching import FromWorker, ServingWorker
 
@@ -87,3 +87,20 @@ def test_a_worker_that_never_lives_long_is_started_with_growing_pauses(kept: Kep
         pauses.append(now_s - before_s)
     assert pauses[0] == 0
     assert 0 < pauses[1] < pauses[2]
+
+
+def test_a_replaced_worker_is_the_same_process_and_says_how_it_switched(kept: Kept, tiny_rungs: Any) -> None:
+    kept.worker.serve(tiny_rungs.make("r0-fp32"))
+    kept.worker.start(time.monotonic())
+    kept.until(Loaded)
+    assert kept.worker.mode == ""
+    pid, small = kept.worker.pid, tiny_rungs.make("r1-fp32")
+    kept.worker.serve(small, "replace")
+    kept.until(Replacing)
+    assert (kept.worker.rung, kept.worker.serving, kept.worker.rss_mb) == ("", None, None)
+    assert kept.until(Loaded).rung == "r1-fp32"
+    assert (kept.worker.mode, kept.worker.pid) == ("replace", pid)
+    kept.worker.serve(small, "overlap")
+    kept.worker.serve(tiny_rungs.make("r2-fp32"))
+    assert kept.until(Loaded).rung == "r2-fp32", "what was asked for already is not loaded again"
+    assert kept.worker.mode == "overlap"

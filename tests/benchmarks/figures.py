@@ -64,6 +64,32 @@ _ALL = (
         "≤", 1.5, "ratio", "switch",
     ),
     Figure(
+        "replace-memory",
+        "Resident memory of a worker after it stepped from the largest to the smallest rung by replacement (it gives way to "
+        "a new image of itself) ÷ that of a worker that only ever served the smallest rung; medians, under open-loop load "
+        "at 30 % of what the largest rung sustains.",
+        "≤", 1.1, "ratio", "replace",
+    ),
+    Figure(
+        "replace-rise",
+        "How far the resident memory rises above what it was before such a step, sampled every millisecond, worst step. By "
+        "overlap both rungs are in one process for a moment.",
+        "≤", 4, "MB", "replace",
+    ),
+    Figure(
+        "replace-failed",
+        "Inference requests of that load that failed while the worker was replaced; those that come meanwhile wait in their "
+        "connections.",
+        "=", 0, "requests", "replace",
+    ),
+    Figure(
+        "worker-memory",
+        "Largest difference from 1 of planned ÷ measured memory over a network's rungs: the peak of a fresh worker above "
+        "that of a process with the runtime and no model. Planned: what the compiler expects from weights and live tensors, "
+        "above the profile's runtime_base_mb.",
+        "≤", 0.2, "ratio", "worker_memory",
+    ),
+    Figure(
         "reprune-seconds",
         "From the moment the device's ask for a new rung passes the broker until the first inference response that the new "
         "rung computed: planning, cutting, recalibrating, gating and signing on the host, transfer, trial on the device, "

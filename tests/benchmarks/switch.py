@@ -72,6 +72,7 @@ def _load(bundle: BundleFolder, rung: str, path: Path) -> LoadRung:
         name=manifest.name,
         inputs=manifest.inputs,
         outputs=manifest.outputs,
+        runtime="onnxruntime",
     )
 
 

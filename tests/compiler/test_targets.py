@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from tables import table_of
 
 from secateur.evaluation import describe_machine, runtime_version
@@ -100,6 +101,9 @@ def test_precisions_are_taken_in_the_order_wanted() -> None:
     assert choose_precision(profile, ("fp16", "int8")) == "int8"
     with pytest.raises(SecateurError, match="none of fp16 can be built"):
         choose_precision(profile, ("fp16",))
+    other = replace(profile, runtime=replace(profile.runtime, name="tensorflow"))
+    with pytest.raises(SecateurError, match="runtime 'tensorflow': files for it cannot be written"):
+        choose_precision(other, ())
 
 
 def test_only_one_profile_is_this_machine() -> None:

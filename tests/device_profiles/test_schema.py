@@ -41,7 +41,7 @@ def test_a_valid_table_has_no_problems(table):
         ("power.idle_mw", 0),
         ("thermal.throttle_c", 353.15),
         ("grid.channels", 0),
-        ("runtime.name", "tensorflow"),
+        ("runtime.name", "ONNX Runtime"),
         ("runtime.min_version", "latest"),
         ("runtime.providers", []),
         ("precisions", []),

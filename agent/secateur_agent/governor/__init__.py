@@ -1,7 +1,8 @@
 """The governor picks the rung, as a CPU-frequency governor picks a clock: pure functions over samples of the device.
 
 Read in this order: ``types`` (what goes in and out), ``ladder`` (what each rung costs here), ``limits`` (what a rung may
-cost now), ``feasibility`` (which rungs may run), ``reprune`` (when to ask for a new rung), ``policy`` (`decide`).
+cost now), ``feasibility`` (which rungs may run), ``switch_mode`` (beside the rung before or in its place), ``reprune``
+(when to ask for a new rung), ``policy`` (`decide`).
 """
 
 from secateur_agent.governor.ladder import RungModel, merge

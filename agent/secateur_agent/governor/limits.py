@@ -64,22 +64,41 @@ def _latency(sample: GovernorSample, policy: Policy) -> Limit:
     return Limit(policy.latency_ms / factor, f"objective {policy.latency_ms:g} ms / throttle {factor:.3g}")
 
 
+def spare_memory(sample: GovernorSample, settings: GovernorSettings) -> Limit:
+    """Return what may be taken beside all that is in memory now, the worker included; None if that is unknown.
+
+    Below 0 even what is in memory now is too much.
+    """
+    found = _spare(sample, settings)
+    return min(found, key=lambda limit: limit.value or 0.0) if found else Limit(None, "unknown")
+
+
 def _memory(sample: GovernorSample, policy: Policy, settings: GovernorSettings) -> Limit:
     """A switch gives the worker's memory back, so what it holds now counts as free."""
     found = [] if policy.memory_mb is None else [Limit(policy.memory_mb, "objective")]
     rss_mb = known(sample.worker_rss_mb)
+    if rss_mb is not None:
+        for spare in _spare(sample, settings):
+            name, _, rest = spare.why.partition(" ")
+            found.append(Limit((spare.value or 0.0) + rss_mb, f"{name} + worker {rest}"))
+    return min(found, key=lambda limit: limit.value or 0.0) if found else Limit(None, "unknown")
+
+
+def _spare(sample: GovernorSample, settings: GovernorSettings) -> list[Limit]:
+    """What the system and the cgroup would give, each less the margin, and less still while tasks wait for memory."""
     pressure = known(sample.psi_memory_some) or 0.0
+    found = []
     for reading_mb, name in ((sample.mem_available_mb, "available"), (sample.cgroup_headroom_mb, "cgroup")):
         free_mb = known(reading_mb)
-        if free_mb is None or rss_mb is None:
+        if free_mb is None:
             continue
         free_mb -= settings.memory_margin_mb
-        why = f"{name} + worker - {settings.memory_margin_mb:g} MB margin"
+        why = f"{name} - {settings.memory_margin_mb:g} MB margin"
         if pressure > settings.psi_memory_percent and free_mb > 0:
             free_mb *= settings.psi_memory_percent / pressure
             why += f", stalled {pressure:.3g}%"
-        found.append(Limit(free_mb + rss_mb, why))
-    return min(found, key=lambda limit: limit.value or 0.0) if found else Limit(None, "unknown")
+        found.append(Limit(free_mb, why))
+    return found
 
 
 def _energy(sample: GovernorSample, policy: Policy, state: GovernorState) -> Limit:

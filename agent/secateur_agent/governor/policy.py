@@ -15,9 +15,10 @@ from secateur_agent.governor.evidence import evidence, missed_in_words
 from secateur_agent.governor.feasibility import Verdict, judge, least_bad
 from secateur_agent.governor.ladder import RungModel
 from secateur_agent.governor.limits import Limits, limits_now
+from secateur_agent.governor.switch_mode import choose_switch
 from secateur_agent.governor.tracking import advance
 from secateur_agent.governor.types import Decision, GovernorSample, GovernorSettings, GovernorState
-from secateur_agent.protocol.messages import Constraints, Policy
+from secateur_agent.protocol.messages import Constraints, Policy, SwitchMode
 
 
 def decide(
@@ -62,10 +63,15 @@ def decide(
         state, ask = reprune.consider(state, sample.mono_s, verdicts, limits, policy, settings)
 
     changed = chosen.rung.id != state.rung
-    if changed:
-        state = replace(state, rung=chosen.rung.id, switched_s=sample.mono_s)
     record = evidence(sample, limits, verdicts)
-    return state, Decision(rung=chosen.rung.id, ask=ask, reason=reason, evidence=record, changed=changed)
+    mode: SwitchMode = "overlap"
+    if changed:
+        if state.rung:
+            switch = choose_switch(sample, chosen.rung, settings)
+            mode, record["switch"] = switch.mode, switch.evidence
+            reason = "; ".join(filter(None, (reason, switch.reason)))
+        state = replace(state, rung=chosen.rung.id, switched_s=sample.mono_s)
+    return state, Decision(rung=chosen.rung.id, ask=ask, reason=reason, evidence=record, switch=mode, changed=changed)
 
 
 def _choose(

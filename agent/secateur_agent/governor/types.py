@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from secateur_agent.protocol.messages import Constraints
+from secateur_agent.protocol.messages import Constraints, SwitchMode
 
 
 class GovernorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +47,8 @@ class GovernorSample(msgspec.Struct, frozen=True, kw_only=True):
     """What the cgroup may still take before its limit; None without a limit."""
     worker_rss_mb: float | None = None
     """Resident memory of the running worker, which a switch gives back; 0.0 if no worker runs."""
+    runtime_base_mb: float | None = None
+    """Of the worker's memory, what the bare runtime takes: two rungs in one worker share it."""
     psi_memory_some: float | None = None
     """Pressure stall information: percent of the last 10 s in which some task waited for memory."""
     throttle: float = 1.0
@@ -105,6 +107,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     ask: Constraints | None = None
     reason: str = ""
     evidence: dict[str, Any] = {}
+    switch: SwitchMode = "overlap"
+    """How to go to ``rung`` if another one serves."""
     changed: bool = False
     """Whether ``rung`` differs from the decision before."""
 

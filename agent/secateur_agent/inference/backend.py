@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur_agent.inference.control import LoadRung
+from secateur_agent.inference.runtimes import backend_module, known_runtimes
 
 _READ_BYTES = 1 << 20
 _WARM_UP_RUNS = 2
@@ -24,20 +24,23 @@ class BackendError(ValueError):
 
 
 class Backend(ABC):
-    """A loaded rung. Subclassing with ``name=`` registers the runtime; `run` is called from several threads at once.
+    """A loaded rung. Subclassing with ``runtime=`` registers the runtime; `run` is called from several threads at once.
 
     Attributes:
+        platform: what the inference protocol calls the runtime and its file format; the runtime's name if empty.
         providers: what executes the rung, in order of preference.
         fallback: why it is not the preferred provider; empty if it is.
     """
 
     registry: ClassVar[dict[str, type[Backend]]] = {}
+    platform: ClassVar[str] = ""
     providers: tuple[str, ...] = ()
     fallback: str = ""
 
-    def __init_subclass__(cls, name: str, **kwargs: Any) -> None:
+    def __init_subclass__(cls, runtime: str, **kwargs: Any) -> None:
+        # Not `name`: ABCMeta of Python 3.10 has a parameter of that name, and refuses the class.
         super().__init_subclass__(**kwargs)
-        Backend.registry[name] = cls
+        Backend.registry[runtime] = cls
 
     @abstractmethod
     def __init__(self, load: LoadRung) -> None:
@@ -104,16 +107,14 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 
 
 def _backend_class(runtime: str) -> type[Backend]:
-    if runtime not in Backend.registry and re.fullmatch(r"[a-z][a-z0-9_]{0,31}", runtime):
-        module = f"secateur_agent.inference.{runtime}_backend"
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            if error.name != module:
-                raise BackendError(
-                    f"runtime {runtime!r}: {one_line(error)}; install it with pip install 'secateur-agent[{runtime}]'"
-                ) from None
     if runtime not in Backend.registry:
-        known = sorted(path.stem.removesuffix("_backend") for path in Path(__file__).parent.glob("*_backend.py"))
-        raise BackendError(f"runtime {runtime!r}: not known here; there is {', '.join(known)}")
+        known = known_runtimes()
+        if runtime not in known:
+            raise BackendError(f"runtime {runtime!r}: not known here; there is {', '.join(known)}")
+        try:
+            importlib.import_module(backend_module(runtime))
+        except ImportError as error:
+            raise BackendError(
+                f"runtime {runtime!r}: {one_line(error)}; install it with pip install 'secateur-agent[{runtime}]'"
+            ) from None
     return Backend.registry[runtime]

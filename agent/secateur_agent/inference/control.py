@@ -48,11 +48,16 @@ class LoadRung(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """Name of the model in the inference protocol."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    runtime: str = "onnxruntime"
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    """Execution providers, the preferred one first."""
+    runtime: str
+    """Name of the runtime, as device profiles spell it."""
+    providers: tuple[str, ...] = ()
+    """Execution providers, the preferred one first; empty is what the runtime does by itself."""
+    cache: str = ""
+    """Folder for what a runtime compiles from the file on this device; empty: nothing is kept."""
     threads: Annotated[int, Meta(ge=1, le=4096)] = 1
     """Threads inside one operator."""
+    replace: bool = False
+    """End the rung before first, and with it the process image that holds its memory; requests wait meanwhile."""
 
 
 class AskStats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
@@ -63,6 +68,24 @@ Request = LoadRung | AskStats
 
 
 # --- worker to supervisor ---------------------------------------------------------------------------------------------
+
+
+class Replacing(msgspec.Struct, frozen=True, kw_only=True, tag="replacing"):
+    """The rung before has answered its last request and is gone; requests wait until `Loaded` or `LoadFailed` follows."""
+
+    rung: str
+    """The rung to come."""
+
+
+class Replaced(msgspec.Struct, frozen=True, kw_only=True):
+    """What replacing the process image took and gave."""
+
+    held_ms: float
+    """From the end of accepting requests until the new rung could answer."""
+    rss_before_mb: float | None
+    """Resident memory of the image that ended, in MB of 2^20 bytes; None where the system does not tell."""
+    rss_mb: float | None
+    """The same of the new one, its rung warmed up."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
@@ -77,17 +100,19 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
     """Execution providers that really run, in their order."""
     fallback: str = ""
     """Why it is not the preferred provider that runs; empty if it is."""
+    replaced: Replaced | None = None
+    """What became of the process image before; None if there was none, or the rung was built beside the one before."""
 
 
 class LoadFailed(msgspec.Struct, frozen=True, kw_only=True, tag="load-failed"):
-    """The rung cannot be served; the one before it still is."""
+    """The rung cannot be served; the one before it still is, unless `Replacing` came before."""
 
     rung: str
     error: str
 
 
 class StatsReply(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
-    """Counters since the worker started, and what it is now."""
+    """Counters since the worker started (a replaced process image counts on), and what it is now."""
 
     requests: int
     """Inference requests answered, whatever the answer."""
@@ -104,7 +129,7 @@ class StatsReply(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     """Resident memory in MB of 2^20 bytes; None where the system does not tell."""
 
 
-Reply = Loaded | LoadFailed | StatsReply
+Reply = Loaded | LoadFailed | Replacing | StatsReply
 
 
 class WorkerExited(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,14 +20,13 @@ from typing import Any
 
 import msgspec
 import waitress
-from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask
 
 import secateur_agent
 from secateur_agent.bundle.manifest import TensorSpec
 from secateur_agent.inference.backend import BackendError, one_line
 from secateur_agent.inference.control import DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CONCURRENT
-from secateur_agent.inference.drain import DrainingLoop, DrainingTask
+from secateur_agent.inference.drain import DrainingChannel, DrainingLoop
 from secateur_agent.inference.switch import RungSwitch, ServingRung
 from secateur_agent.inference.v2_codec import (
     DEFAULT_MAX_BATCH,
@@ -203,15 +202,34 @@ class InferenceServer:
         self._server.adj.send_bytes = 1
         self._loop = DrainingLoop(self._server)
 
-    def run(self) -> None:
-        """Serve until `end`; requests that have come by then are answered."""
+    def run(self) -> list[socket.socket] | None:
+        """Serve until `end` or `hand_over`; requests that have come by then are answered.
+
+        Returns:
+            The open connections after `hand_over`, None after `end`.
+        """
         # The network thread must not wait 5 ms for the interpreter when a thread decodes a large request.
         sys.setswitchinterval(0.001)
-        self._loop.run()
+        return self._loop.run()
 
     def end(self) -> None:
         """Make `run` end. A signal handler may call it."""
         self._loop.end()
+
+    def hand_over(self) -> None:
+        """Make `run` end and return its connections, for a successor to `adopt`."""
+        self._loop.hand_over()
+
+    def adopt(self, connections: Iterable[socket.socket]) -> None:
+        """Serve these connections too; what their clients have sent meanwhile is read. Call it before `run`."""
+        for connection in connections:
+            try:
+                address = connection.getpeername()
+            except OSError:  # its client has gone
+                connection.close()
+                continue
+            server = self._server
+            server.channel_class(server, connection, server.fix_addr(address), server.adj, map=server._map)
 
 
 class _ErrorTask(ErrorTask):  # type: ignore[misc]
@@ -239,8 +257,7 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
                     return
 
 
-class _Channel(HTTPChannel):  # type: ignore[misc]
-    task_class = DrainingTask
+class _Channel(DrainingChannel):
     error_task_class = _ErrorTask
 
 
@@ -269,7 +286,7 @@ def _metadata(rung: ServingRung) -> _Response:
         {
             "name": load.name,
             "versions": ["1"],
-            "platform": f"{load.runtime}_onnx",
+            "platform": rung.backend.platform or load.runtime,
             "inputs": listed(load.inputs),
             "outputs": listed(load.outputs),
             "parameters": {"rung": load.rung},

@@ -38,10 +38,10 @@ def profile(request: ProfileRequest) -> ProfileResult:
     Returns:
         The result; ``ok`` is False, with one line of reason, if it cannot be loaded or computes something else.
     """
-    started = time.monotonic()
     load = request.load
     try:
         backend = open_backend(load)
+        started = time.monotonic()  # a runtime that compiles the file at its first start may take minutes for that
         errors = _golden_errors(request, backend)
         feeds = _random_inputs(request)
         latencies_ms = _latencies_ms(request, backend, feeds, started + request.time_limit_s)

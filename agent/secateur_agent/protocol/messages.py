@@ -121,6 +121,10 @@ class RungMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     energy_quality: Literal["measured", "estimated", "unavailable"] = "unavailable"
 
 
+SwitchMode = Literal["overlap", "replace"]
+"""How a rung takes over: built beside the one before, or in its place once that has ended."""
+
+
 class Reported(Message, frozen=True):
     """The device's side of the shadow (retained)."""
 
@@ -135,6 +139,7 @@ class Reported(Message, frozen=True):
     measurements: tuple[RungMeasurement, ...] = ()
     endpoint: str = ""
     providers: tuple[str, ...] = ()
+    switch: SwitchMode | Literal[""] = ""
     download_have: Count = 0
     download_total: Count = 0
     fault: Text = ""

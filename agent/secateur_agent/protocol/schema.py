@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -35,6 +36,9 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
 def schema() -> dict[str, Any]:
     """Return one JSON Schema (draft 2020-12) that has a definition for each message and for each part of one."""
     references, definitions = msgspec.json.schema_components(MESSAGES, ref_template="#/$defs/{name}")
+    for definition in definitions.values():
+        if "description" in definition:  # a docstring: Python 3.13 takes its indentation away, the others do not
+            definition["description"] = cleandoc(definition["description"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Secateur MQTT API, version {messages.PROTOCOL_VERSION}",

@@ -44,6 +44,7 @@ def measure_rung(
             name="measured",
             inputs=tuple(inputs),
             outputs=tuple(outputs),
+            runtime=profile.runtime.name,
             threads=profile.runtime.threads,
         )
         request = ProfileRequest(

@@ -17,7 +17,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from secateur_agent.inference.onnxruntime_backend import CPU_PROVIDER, session_options
+from secateur_agent.inference.onnxruntime_backend import session_options
+from secateur_agent.inference.onnxruntime_providers import CPU_PROVIDER
 
 _DTYPES = {"tensor(int32)": np.int32, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 
 from secateur.ir import Groups, Network, Node, Signature
 from secateur.ir.groups import Keep
+from secateur.search.lifetimes import peak_live_elements
 from secateur.search.signatures import fused_activations, signature_of
 from secateur.search.work import WORK, Shapes
 
@@ -109,7 +111,14 @@ class Costs:
 
     def peak_activation_elements(self, keep: Keep) -> int:
         """Return the most elements that tensors alive at the same time hold, batch 1."""
-        return max(cost.activation_elements for cost in self.of(keep))
+        gone, instead = self._groups.gone(keep), self._groups.rewired(keep)
+        nodes = [
+            ([instead.get(name, name) for name in node.inputs], node.output, node.op in FUSED)
+            for node in self.network.nodes
+            if node.output not in gone
+        ]
+        outputs = {instead.get(name, name) for name in self.network.outputs}
+        return peak_live_elements(nodes, self.network.inputs, outputs, lambda name: prod(self._shape(name, keep)))
 
     def _executed(self, keep: Keep) -> list[_Bundle]:
         dropped = self._groups.dropped(keep)

@@ -12,6 +12,7 @@ from secateur.ir import PRECISIONS, Precision
 from secateur.ir.groups import Keep
 from secateur.search.cost import Cost, Costs
 from secateur.search.estimator import Source
+from secateur.search.worker_memory import worker_memory
 from secateur_profiles import Profile
 
 
@@ -51,11 +52,10 @@ class Roofline:
         return costs.total(keep, self.operator_ms)
 
     def memory_mb(self, costs: Costs, keep: Keep) -> float:
-        """Estimate the peak memory of a fresh worker: bare runtime, weights twice (file and prepacked), activations."""
-        size = self._kind.bytes_per_activation
-        weights = costs.params(keep) * (self._kind.bytes_per_weight + size)
-        activations = 2 * costs.peak_activation_elements(keep) * size
-        return self.profile.memory.runtime_base_mb + (weights + activations) / 2**20
+        """Estimate the peak memory of a fresh worker: the bare runtime, and what `worker_memory` adds."""
+        added = worker_memory(self.profile.runtime.name, self.precision)
+        peak_mb = added.peak_mb(costs.params(keep), costs.peak_activation_elements(keep))
+        return self.profile.memory.runtime_base_mb + peak_mb
 
     def energy_mj(self, latency_ms: float) -> float:
         """Estimate the energy of one inference above idle: busy cores' share of the board's range × latency."""

@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 import waitress
-from waitress.channel import HTTPChannel
 
-from secateur_agent.inference.drain import DrainingLoop, DrainingTask
-
-
-class Channel(HTTPChannel):  # type: ignore[misc]
-    task_class = DrainingTask
+from secateur_agent.inference.drain import DrainingChannel, DrainingLoop
 
 
 class Server:
@@ -25,10 +20,14 @@ class Server:
         self.entered = threading.Event()
         self.listening = socket.create_server(("127.0.0.1", 0))
         server = waitress.create_server(self.application, sockets=[self.listening.dup()], threads=1)
-        server.channel_class = Channel
+        server.channel_class = DrainingChannel
         self.loop = DrainingLoop(server)
-        self.thread = threading.Thread(target=self.loop.run)
+        self.left: list[socket.socket] | None = None
+        self.thread = threading.Thread(target=self._run)
         self.thread.start()
+
+    def _run(self) -> None:
+        self.left = self.loop.run()
 
     def application(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         self.entered.set()
@@ -102,3 +101,42 @@ def test_a_connection_that_comes_too_late_waits_for_the_next_server(server: Serv
         accepted, _ = server.listening.accept()
         with accepted:
             assert accepted.recv(4096) == REQUEST
+
+
+def test_connections_that_are_handed_over_stay_open_and_keep_what_comes_meanwhile(server: Server) -> None:
+    running, idle = server.connect(), server.connect()
+    server.answer.set()
+    idle.sendall(REQUEST)
+    assert idle.recv(4096).startswith(b"HTTP/1.1 200")
+    server.answer.clear()
+    server.entered.clear()
+    running.sendall(REQUEST)
+    assert server.entered.wait(20)
+    server.loop.hand_over()
+    assert not any(channel.readable() for channel in server.loop._server.active_channels.values())
+    server.answer.set()
+    response = running.recv(4096)
+    assert response.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" not in response.lower()
+    server.thread.join(20)
+    assert server.left is not None
+    idle.sendall(REQUEST)
+    waiting = {left.getpeername(): left for left in server.left}
+    assert waiting.keys() == {running.getsockname(), idle.getsockname()}
+    assert waiting[idle.getsockname()].recv(4096) == REQUEST
+    for connection in (running, idle, *server.left):
+        connection.close()
+
+
+def test_whoever_tells_it_to_end_gets_the_last_word(server: Server) -> None:
+    with server.connect() as running:
+        running.sendall(REQUEST)
+        assert server.entered.wait(20)
+        server.loop.hand_over()
+        server.loop.end()
+        server.loop.hand_over()
+        server.answer.set()
+        assert b"connection: close" in read_all(running).lower()
+    server.thread.join(20)
+    assert not server.thread.is_alive()
+    assert server.left is None

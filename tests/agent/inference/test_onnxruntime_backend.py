@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -41,6 +45,60 @@ def test_a_file_that_is_no_model_is_one_clear_line(tiny_rungs: Any) -> None:
     Path(load.path).write_bytes(b"garbage")
     with pytest.raises(BackendError, match=r"^rung r0-fp32: ONNX Runtime refuses the file: [^\n]*$"):
         open_backend(load)
+
+
+@pytest.mark.parametrize(
+    ("ir", "opset", "takes"), [(999, 18, r"\(max supported IR version: \d+\)"), (9, 999, r"(\(up to opset \d+\))?")]
+)
+def test_a_file_that_is_newer_than_the_runtime_is_one_line_that_names_both(
+    tiny_rungs: Any, ir: int, opset: int, takes: str
+) -> None:
+    """A runtime older than the file's opset says so with a source path and a C++ signature."""
+    load = tiny_rungs.make()
+    model = onnx.load(load.path)
+    model.ir_version, model.opset_import[0].version = ir, opset
+    data = model.SerializeToString()
+    Path(load.path).write_bytes(data)
+    line = (
+        rf"^rung r0-fp32: the file \(ONNX IR {ir}, opset {opset}\) is too new for ONNX Runtime "
+        rf"{re.escape(onnxruntime.__version__)} ?{takes}; install a newer one[^\n]*$"
+    )
+    with pytest.raises(BackendError, match=line):
+        open_backend(msgspec.structs.replace(load, sha256=hashlib.sha256(data).hexdigest()))
+
+
+def test_a_provider_that_fails_leaves_the_next_one_and_is_told(tiny_rungs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build with two more providers, which refuse the session (simulated: there is no GPU); the CPU is real."""
+    providers = ["TensorrtExecutionProvider", "CUDAExecutionProvider", CPU]
+    start, tried = onnxruntime.InferenceSession, []
+
+    def session(path: str, options: Any, providers: list[tuple[str, dict[str, str]]]) -> Any:
+        tried.append([name for name, _ in providers])
+        if len(providers) > 1:
+            raise RuntimeError(f"{providers[0][0]}:\nno such\ndevice")
+        return start(path, options, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    backend = open_backend(tiny_rungs.make(providers=tuple(providers)))
+    assert tried == [providers, providers[1:], providers[2:]]
+    assert backend.fallback == f"{providers[0]} failed, {CPU} runs: {providers[0]}: no such device"
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_the_rung_runs(tiny_rungs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build with TensorRT, which fails (simulated: there is no GPU)."""
+    start = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["TensorrtExecutionProvider", CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *given, providers: start(*given, providers=providers[-1:]))
+    load = tiny_rungs.make(cache=f"{tiny_rungs.folder}/r0-fp32.onnx/compiled", providers=("TensorrtExecutionProvider",))
+    backend = open_backend(load)
+    assert backend.providers == (CPU,)
+    assert backend.fallback.startswith(f"nothing can be cached in {load.cache}: ")
+
+
+def test_the_cpu_alone_keeps_nothing(tiny_rungs: Any) -> None:
+    open_backend(tiny_rungs.make(cache=f"{tiny_rungs.folder}/compiled"))
+    assert not (tiny_rungs.folder / "compiled").exists()
 
 
 @pytest.mark.parametrize(
