@@ -24,6 +24,8 @@ from secateur.twin import feeds, run
 from secateur.twin.distance import output_distance
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+FEW_PASSES = 3
+"""If one batch for all networks of a step would show each sample no more often than this, each network has its own batch."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def distil(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     expect = Teacher(teacher or original, inputs)
     batches = _endless_batches(sample_count(inputs), settings.batch, rng)
+    own = settings.steps * settings.batch <= FEW_PASSES * sample_count(inputs)
     for step in range(settings.steps):
         optimiser.zero_grad(set_to_none=True)
         if rounding is not None:
@@ -126,9 +129,9 @@ def distil(
         total = 0.0
         taken = _sandwich(len(students), settings.widths, rng)
         borrowing = rng.choice(len(others), min(settings.between, len(others)), replace=False) if others else ()
-        for number in [*taken, *(len(students) + int(index) for index in borrowing)]:
-            # Each has samples of its own: what they share learns from all of them.
-            chosen = next(batches)
+        for place, number in enumerate([*taken, *(len(students) + int(index) for index in borrowing)]):
+            if own or place == 0:
+                chosen = next(batches)
             x = {name: _channels_last(value) for name, value in feeds(original, take(inputs, chosen)).items()}
             y = None if targets is None else torch.from_numpy(np.asarray(targets)[chosen])
             expected = expect(chosen)

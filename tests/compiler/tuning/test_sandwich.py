@@ -18,7 +18,7 @@ from secateur.master import Master, subnetwork_of, tune_master
 from secateur.pruning import sort_groups
 from secateur.search import Costs, Step
 from secateur.search.planner import Plan
-from secateur.tuning import SandwichSettings, distil, fold_statistics, measure_statistics
+from secateur.tuning import SandwichSettings, distil, fold_statistics, measure_statistics, sandwich
 from secateur.twin import fixed_values, run
 from secateur.twin.distance import output_distance
 
@@ -152,3 +152,23 @@ def test_negative_scales_that_follow_no_weight_survive_tuning(name: str) -> None
     assert negative, "nothing here has a negative scale, so that this test would show nothing"
     for key in negative:
         np.testing.assert_allclose(folded[key].scale, network.tables[key].scale, rtol=2e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(("steps", "own"), [(10, True), (200, False)])
+def test_networks_of_a_step_have_samples_of_their_own_if_each_is_seen_a_few_times_at_most(
+    steps: int, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[np.ndarray] = []
+
+    class Spy(sandwich.Teacher):
+        def __call__(self, chosen: np.ndarray) -> dict[str, torch.Tensor]:
+            asked.append(chosen)
+            if len(asked) == 6:
+                raise KeyboardInterrupt
+            return super().__call__(chosen)
+
+    monkeypatch.setattr(sandwich, "Teacher", Spy)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(sorted_network(), (1.0, 0.5, 0.25), steps, lambda *_: None)
+    first, second, third = asked[:3]
+    assert (first == second).all() == (second == third).all() == (not own)
