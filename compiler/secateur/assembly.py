@@ -16,7 +16,7 @@ from secateur.fitting import Shortfall, fit_rung, shortfall
 from secateur.ir import PRECISIONS, Budget, InfeasibleError, Network, Samples, arrays_of, take
 from secateur.load import Task
 from secateur.master import Array, Master
-from secateur.quantizing import quantize_rung
+from secateur.quantizing import QuantizedRung, quantize_rung
 from secateur.search import Estimator, Plan
 from secateur.twin import outputs_of
 from secateur.writing import file_of, program_of
@@ -104,6 +104,7 @@ def build_rung(
     base_sha256: str,
     parent: Recipe | None,
     runtime: str = "onnxruntime",
+    made: QuantizedRung | None = None,
 ) -> BuiltRung:
     """Make one rung.
 
@@ -116,12 +117,13 @@ def build_rung(
         base_sha256: digest of the base file of this precision.
         parent: a recipe with its own program whose program this rung may share.
         runtime: that reads the file.
+        made: the rung as it is to be written, if that is known.
     """
     network = master.rung_network(plan.keep)
     index, base = master.index(plan.keep), master.base(precision)
     kind = PRECISIONS[precision]
     validation = judge.compared()
-    made = quantize_rung(master, network, index, precision, validation, runtime)
+    made = made or quantize_rung(master, network, index, precision, validation, runtime)
     program = program_of(master, made.network, index, precision, made.ranges, runtime)
     recipe, data = program.recipe(base)
     child = child_of(recipe, parent, _file_digest(parent)) if parent is not None else None
@@ -200,6 +202,7 @@ def build_ladder(
     budget: Budget,
     on_rung: Callable[[int], None],
     measure: Callable[[BuiltRung], RungMeasurement] | None = None,
+    largest: QuantizedRung | None = None,
 ) -> Ladder:
     """Build every planned rung of one profile; where one misses a budget, the nearest point of the path that does not.
 
@@ -212,6 +215,7 @@ def build_ladder(
         budget: what every rung but the original must meet, as it was built.
         on_rung: told the number of each rung before it is built.
         measure: measures a rung on this machine; None if the profile is of another.
+        largest: the original as it is to be written, if that is known.
 
     Raises:
         InfeasibleError: if no rung below the original may be shipped.
@@ -229,7 +233,8 @@ def build_ladder(
         def build(plan: Plan, number: int = number) -> BuiltRung:
             parent = parents.get(master.groups.dropped(plan.keep))
             runtime = target.profile.runtime.name
-            return build_rung(master, judge, plan, number, target.precision, base_sha256, parent, runtime)
+            made = None if number else largest
+            return build_rung(master, judge, plan, number, target.precision, base_sha256, parent, runtime, made)
 
         def check(rung: BuiltRung, bound: bool = number > 0) -> Shortfall | None:
             if rung.gate.reason:

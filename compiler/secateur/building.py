@@ -64,15 +64,16 @@ def build_profiles(
         InfeasibleError: if for a profile no rung below the original may be shipped.
     """
     total, done = sum(len(found) for found in plans.values()), 0
-    built = {}
+    built: dict[str, BuiltProfile] = {}
+    exact = judge.twin_metric(master.rung_network(master.groups.full()))
     for target in targets:
         profile, key = target.profile, target.profile.name
-        mixed, how = mix_precisions(
+        mixed, how, largest = mix_precisions(
             master,
             profile,
             target.precision,
             judge.compared(),
-            judge.twin_metric(master.rung_network(master.groups.full())),
+            exact,
             partial(judge.metric, split="validation"),
             settings.int8_may_lose / 100,
             partial(progress, "mix"),
@@ -86,7 +87,7 @@ def build_profiles(
             planned = [plan_rung(Step(plan.keep, target.latency_ms(costs, plan.keep)), costs, target) for plan in planned]
         points = [plan_rung(step, costs, target) for step in steps]
         tick = partial(_offset, progress, done, total)
-        ladder = build_ladder(mixed, judge, planned, points, target, settings.budget, tick, measure)
+        ladder = build_ladder(mixed, judge, planned, points, target, settings.budget, tick, measure, largest)
         if here:
             ladder = verify_latency(ladder, target.precision, profile.runtime.threads, key)
         built[key] = BuiltProfile(ladder, mixed, how, steps)

@@ -6,30 +6,30 @@ Every rung computes what it did: what its private tables are divided by, the sha
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from secateur.ir import Samples, Table
 from secateur.master import Master
-from secateur.quantization import equalise
+from secateur.quantization import Equalisation, equalise
 from secateur.quantizing import file_distance, judged_on
 from secateur.tuning import Statistics
 from secateur.twin import outputs_of
-from secateur.writing import program_of
+from secateur.writing import rung_file
 
 STRENGTHS = (1.0, 0.5)
 LEAST_GAIN = 0.1
 """Of the distance: less is chance, and not worth other weights."""
 
 
-def equalised(master: Master, strength: float = 1.0) -> Master:
+def equalised(master: Master, found: Equalisation) -> Master:
     """Return the master with channels of similar ranges; its rungs compute the same.
 
     Args:
         master: tuned or not.
-        strength: 1 for ranges as even in activations as in the weights that read them, 0 for no change.
+        found: what evens out the ranges of its full network.
     """
-    found = equalise(master.rung_network(master.groups.full()), master.calibration, strength)
     weights = dict(master.network.weights)
     for name, (axis, factor) in found.weights.items():
         shape = [1] * weights[name].ndim
@@ -63,8 +63,12 @@ def equalise_if_better(master: Master, precision: str, judged: Samples) -> tuple
     Returns:
         The master to go on with, and a line for the user; empty if it is the same master.
     """
-    before = _distance(master, precision, judged)
-    tried = [(_distance(other, precision, judged), other) for other in (equalised(master, each) for each in STRENGTHS)]
+    network = master.rung_network(master.groups.full())
+    few = judged_on(network, judged)
+    distance = partial(_distance, precision=precision, few=few, expected=outputs_of(network, few))
+    found = equalise(network, master.calibration)
+    before = distance(master)
+    tried = [(distance(other), other) for other in (equalised(master, found.at(each)) for each in STRENGTHS)]
     after, best = min(tried, key=lambda each: each[0])
     if not after < (1 - LEAST_GAIN) * before:
         return master, ""
@@ -74,10 +78,7 @@ def equalise_if_better(master: Master, precision: str, judged: Samples) -> tuple
     )
 
 
-def _distance(master: Master, precision: str, judged: Samples) -> float:
+def _distance(master: Master, precision: str, few: Samples, expected: Samples) -> float:
     """Of the largest network's int8 outputs from those in float; calibrators and corrections come later, and help either."""
     keep = master.groups.full()
-    network, index = master.rung_network(keep), master.index(keep)
-    few = judged_on(network, judged)
-    data = program_of(master, network, index, precision).recipe(master.base(precision))[1]
-    return file_distance(data, few, outputs_of(network, few))
+    return file_distance(rung_file(master, master.rung_network(keep), master.index(keep), precision), few, expected)

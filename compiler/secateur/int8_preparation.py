@@ -13,9 +13,10 @@ from secateur.master import Master
 from secateur.quantized_tuning import (
     LEARNING_RATE,
     QuantizedTuning,
+    better_in_int8,
     quantized_precision,
     told,
-    tune_quantized_if_better,
+    tune_quantized,
 )
 from secateur.search import Estimator
 from secateur.tuning import SandwichSettings
@@ -71,16 +72,12 @@ def prepare_int8(
     if not master.tuned:
         notes.append("tuning in int8: left out, since all tuning was taken back")
         return master, None
-    master, found = tune_quantized_if_better(
-        master,
-        teacher,
-        judge.task,
-        precision,
-        SandwichSettings(settings.qat_steps, balance=settings.balance, seed=settings.seed, learning_rate=LEARNING_RATE),
-        judge.compared(),
-        partial(judge.metric, split="validation"),
-        lambda step, _: progress("qat", step, settings.qat_steps),
+    steps, judged = settings.qat_steps, judge.compared()
+    tuning = SandwichSettings(steps, balance=settings.balance, seed=settings.seed, learning_rate=LEARNING_RATE)
+    tuned = tune_quantized(
+        master, teacher, judge.task, precision, tuning, judged, lambda step, _: progress("qat", step, steps)
     )
+    master, found = better_in_int8(master, tuned, precision, steps, judged, partial(judge.metric, split="validation"))
     notes.append(told(found))
     lap("qat")
     return master, found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -28,6 +29,7 @@ from secateur.tuning import (
     fold_statistics,
     measure_statistics,
     reconstruct,
+    statistics_of,
 )
 
 Array = NDArray[np.float32]
@@ -54,7 +56,6 @@ class Master:
         goals: for each network that was tuned, its keep-counts and the statistics its channels should have.
         calibration: samples of the inputs.
         floating: weights of layers that stay float in files of integers.
-        quantized: the others in int8, as the base has them.
     """
 
     network: Network
@@ -63,11 +64,12 @@ class Master:
     goals: list[tuple[dict[str, int], dict[str, Statistics]]]
     calibration: Samples
     floating: frozenset[str] = frozenset()
-    quantized: dict[str, QuantizedWeight] = field(init=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def quantized(self) -> dict[str, QuantizedWeight]:
+        """The other weights in int8, as the base has them."""
         floating = self.network.constants | self.floating
-        self.quantized = quantize_weights({n: w for n, w in self.network.weights.items() if n not in floating})
+        return quantize_weights({n: w for n, w in self.network.weights.items() if n not in floating})
 
     def base(self, precision: str) -> dict[str, NDArray[np.generic]]:
         """Return the base tensors of a precision; what is never quantized to integers is float in each."""
@@ -286,8 +288,5 @@ def tune_master(
         solved.weights if few else None,
         teacher,
     )
-    tuned = [
-        (dict(keep), {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in private.items()})
-        for keep, private in zip(keeps, private_tables)
-    ]
+    tuned = [(dict(keep), statistics_of(private)) for keep, private in zip(keeps, private_tables)]
     return Master(network.with_values(weights=weights), groups, scores, tuned, calibration)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from secateur.ir import PRECISIONS, Network, Samples, sample_count, take
 from secateur.master import Master
-from secateur.quantizing import file_distance, judged_on, quantize_rung
+from secateur.quantizing import QuantizedRung, file_distance, judged_on, quantize_rung
 from secateur.search import Costs, Roofline
 from secateur.twin import outputs_of
-from secateur.writing import program_of
+from secateur.writing import rung_file
 from secateur_profiles import Profile
 
 MOST_TIME = 0.5
@@ -65,6 +66,14 @@ class MixedPrecision:
         )
 
 
+class Mixed(NamedTuple):
+    """A master, how its layers in float were chosen (None if all may be int8), and its full network, ready to be written."""
+
+    master: Master
+    found: MixedPrecision | None
+    largest: QuantizedRung
+
+
 def mix_precisions(
     master: Master,
     profile: Profile,
@@ -74,7 +83,7 @@ def mix_precisions(
     metric: Callable[[bytes], float],
     allowed: float,
     on_layer: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[Master, MixedPrecision | None]:
+) -> Mixed:
     """Keep layers in float if the full network would lose too much without.
 
     Args:
@@ -90,27 +99,23 @@ def mix_precisions(
     Returns:
         The master whose base has these layers in float, and what was found; the same master and None if int8 is good enough.
     """
-    kind = PRECISIONS[precision]
-    if not kind.activations:
-        return master, None
-    keep = master.groups.full()
+    keep, runtime = master.groups.full(), profile.runtime.name
     network, index = master.rung_network(keep), master.index(keep)
-
-    made = quantize_rung(master, network, index, precision, judged, profile.runtime.name)
-    tables = {node.inputs[0]: node.attrs["table"] for node in network.nodes if node.op == "Affine"}
-    behind = {node.attrs["weight"]: tables[node.output] for node in network.nodes if "weight" in node.attrs}
+    made = quantize_rung(master, network, index, precision, judged, runtime)
+    if not PRECISIONS[precision].activations:
+        return Mixed(master, None, made)
+    affines = network.affines()
+    behind = {n.attrs["weight"]: affines[n.output].attrs["table"] for n in network.nodes if "weight" in n.attrs}
 
     def file(names: frozenset[str]) -> bytes:
         # Ranges stay as they are, and layers in float have nothing to make up for: quantizing anew is for what is chosen.
         exactly = {behind[name]: network.tables[behind[name]] for name in names}
         rung = made.network.with_values(tables={**made.network.tables, **exactly})
-        mixed = replace(master, floating=names)
-        program = program_of(mixed, rung, index, precision, made.ranges, profile.runtime.name)
-        return program.recipe(mixed.base(precision))[1]
+        return rung_file(replace(master, floating=names), rung, index, precision, made.ranges, runtime)
 
     before = metric(file(frozenset()))
     if before >= exact - allowed:
-        return master, None
+        return Mixed(master, None, made)
     accuracy, time = _accuracy_shares(network, file, list(master.quantized), judged, on_layer), _time_shares(master, profile)
     best, after = _choose(accuracy, time, lambda names: metric(file(names)), before, exact - allowed)
     layers = tuple(
@@ -118,7 +123,11 @@ def mix_precisions(
         for node in network.nodes
         if (name := node.attrs.get("weight")) in accuracy
     )
-    return replace(master, floating=best), MixedPrecision(precision, exact, before, after, layers)
+    found = MixedPrecision(precision, exact, before, after, layers)
+    if not best:
+        return Mixed(master, found, made)
+    mixed = replace(master, floating=best)
+    return Mixed(mixed, found, quantize_rung(mixed, network, index, precision, judged, runtime))
 
 
 def _accuracy_shares(

@@ -13,8 +13,7 @@ from secateur.export import writable
 from secateur.ir import Samples
 from secateur.master import Master
 from secateur.mixed_precision import mix_precisions
-from secateur.quantizing import quantize_rung
-from secateur.writing import program_of
+from secateur.writing import rung_file
 from secateur_profiles import Profile
 
 AS_FAST = 1.05
@@ -67,13 +66,10 @@ def weigh_precisions(
     """
     runtime, keep = profile.runtime.name, master.groups.full()
     precisions = [each for each in profile.precisions if each in writable(runtime)]
-    network, index = master.rung_network(keep), master.index(keep)
-    files = []
+    index, files = master.index(keep), []
     for number, precision in enumerate(precisions):
-        mixed, _ = mix_precisions(master, profile, precision, judged, exact, metric, allowed)
-        made = quantize_rung(mixed, network, index, precision, judged, runtime)
-        program = program_of(mixed, made.network, index, precision, made.ranges, runtime)
-        files.append(program.recipe(mixed.base(precision))[1])
+        mixed, _, made = mix_precisions(master, profile, precision, judged, exact, metric, allowed)
+        files.append(rung_file(mixed, made.network, index, precision, made.ranges, runtime))
         on_file(number + 1, len(precisions))
     times = time_interleaved(files, precisions, profile.runtime.threads)
     values = [round(metric(data), 6) for data in files]

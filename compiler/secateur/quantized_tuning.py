@@ -6,12 +6,10 @@ rungs share the rounded weights here as they do in the base, so that what is tun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from secateur.ir import PRECISIONS, Network, Samples, Table
 from secateur.ir.groups import KeepKey, keep_key
@@ -19,8 +17,8 @@ from secateur.load import Task
 from secateur.master import Master, subnetwork_at
 from secateur.quantization import parameters, rounding
 from secateur.quantizing import quantize_rung
-from secateur.tuning import Rounding, SandwichSettings, Statistics, Subnetwork, distil
-from secateur.writing import program_of
+from secateur.tuning import Rounding, SandwichSettings, Statistics, Subnetwork, distil, hold_zeros, statistics_of
+from secateur.writing import rung_file
 
 LEARNING_RATE = 0.002
 """A small part of what tuning in float takes: weights only have to find good steps near their places."""
@@ -44,6 +42,16 @@ class QuantizedTuning:
     after: dict[KeepKey, float]
     kept: bool
 
+    @property
+    def mean_before(self) -> float:
+        """Of the files without."""
+        return sum(self.before.values()) / len(self.before)
+
+    @property
+    def mean_after(self) -> float:
+        """Of the files with it."""
+        return sum(self.after.values()) / len(self.after)
+
 
 def quantized_precision(precisions: Sequence[str]) -> str:
     """Return the first of these precisions that has int8 activations, or nothing if none has."""
@@ -52,36 +60,32 @@ def quantized_precision(precisions: Sequence[str]) -> str:
 
 def told(found: QuantizedTuning) -> str:
     """Return a line for the user."""
-    before, after = (100 * sum(values.values()) / len(values) for values in (found.before, found.after))
+    before, after = 100 * found.mean_before, 100 * found.mean_after
     what = "" if found.kept else "; it is not kept"
     return (
         f"tuning in {found.precision}: the files' metric on validation goes from {before:.2f} to {after:.2f} %, mean{what}"
     )
 
 
-def tune_quantized_if_better(
-    master: Master,
-    teacher: Network,
-    task: Task,
-    precision: str,
-    settings: SandwichSettings,
-    judged: Samples,
-    metric: Callable[[bytes], float],
-    on_step: Callable[[int, float], None],
+def better_in_int8(
+    master: Master, tuned: Master, precision: str, steps: int, judged: Samples, metric: Callable[[bytes], float]
 ) -> tuple[Master, QuantizedTuning]:
-    """Go on tuning a ladder in int8, and keep that if its files are better for it.
+    """Keep what tuning in int8 made of a ladder if its files are better for it.
 
     Args:
+        master: before.
+        tuned: after.
+        precision: of the files.
+        steps: that tuning took.
+        judged: validation inputs, on which calibrators are compared.
         metric: of a file, on validation.
-        master, teacher, task, precision, settings, judged, on_step: as `tune_quantized` takes them.
 
     Returns:
         The master to ship, and what was found.
     """
-    tuned = tune_quantized(master, teacher, task, precision, settings, judged, on_step)
     before, after = (_metrics(each, precision, judged, metric) for each in (master, tuned))
     kept = sum(after.values()) >= sum(before.values())
-    return (tuned if kept else master), QuantizedTuning(precision, settings.steps, before, after, kept)
+    return (tuned if kept else master), QuantizedTuning(precision, steps, before, after, kept)
 
 
 def _metrics(master: Master, precision: str, judged: Samples, metric: Callable[[bytes], float]) -> dict[KeepKey, float]:
@@ -89,8 +93,7 @@ def _metrics(master: Master, precision: str, judged: Samples, metric: Callable[[
     for keep, _ in master.goals:
         index = master.index(keep)
         made = quantize_rung(master, master.rung_network(keep), index, precision, judged)
-        data = program_of(master, made.network, index, precision, made.ranges).recipe(master.base(precision))[1]
-        found[keep_key(keep)] = round(metric(data), 6)
+        found[keep_key(keep)] = round(metric(rung_file(master, made.network, index, precision, made.ranges)), 6)
     return found
 
 
@@ -125,12 +128,6 @@ def tune_quantized(
         subnetworks.append(_as_it_is(master, keep, goals))
         found = parameters(made.network, made.ranges, symmetric)
         hooks.append(rounding(made.network, set(master.quantized), found, symmetric))
-    zeros = {name: torch.from_numpy(w != 0) for name, w in master.network.weights.items() if not w.all()}
-
-    def hold(shared: Mapping[str, Tensor]) -> None:
-        for name, mask in zeros.items():
-            shared[name].mul_(mask)
-
     weights, tables = distil(
         master.network,
         subnetworks,
@@ -140,13 +137,10 @@ def tune_quantized(
         task.loss,
         on_step,
         teacher=teacher,
-        after_step=hold,
+        after_step=hold_zeros(master.network.weights),
         rounding=Rounding(tuple(master.quantized), hooks),
     )
-    tuned = [
-        (dict(keep), {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in private.items()})
-        for (keep, _), private in zip(master.goals, tables)
-    ]
+    tuned = [(dict(keep), statistics_of(private)) for (keep, _), private in zip(master.goals, tables)]
     return replace(master, network=master.network.with_values(weights=weights), goals=tuned)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from secateur.evaluation import Session
-from secateur.ir import PRECISIONS, ActivationParameters, Network, Samples, Table, arrays_of, take
+from secateur.ir import PRECISIONS, Network, Samples, arrays_of, take
 from secateur.master import Indexes, Master
-from secateur.quantization import CALIBRATORS, Ranges, calibrate, dequantized, measure_ranges, observe, weight_scales
+from secateur.quantization import CALIBRATORS, Ranges, calibrate, dequantized, measure_ranges, observe
 from secateur.tuning import measure_statistics, recalibrate
 from secateur.twin import outputs_of
 from secateur.twin.distance import output_distance
-from secateur.writing import program_of
+from secateur.writing import rung_file
 
 UNCORRECTED = "min-max, uncorrected"
 MOST, FEWEST, ELEMENTS = 128, 16, 1 << 25
@@ -45,26 +45,6 @@ def stored(master: Master, network: Network, index: Indexes) -> Network:
     whole = dequantized(master.quantized)
     weights = {name: w[np.ix_(*index[name])] for name, w in whole.items() if name in index}
     return network.with_values(weights={**network.weights, **weights})
-
-
-def as_written(master: Master, network: Network, index: Indexes, activations: Mapping[str, ActivationParameters]) -> Network:
-    """Return a rung with the weights and the scales that its file has; a scale has fewer digits there.
-
-    Args:
-        master: what it is cut from.
-        network: the rung.
-        index: weight → kept indices of each axis.
-        activations: quantization parameters of tensors; empty if they stay float.
-    """
-    rows = {name: axes[0] for name, axes in index.items()}
-    scales = weight_scales(network, master.quantized, rows, activations)
-    affine = {node.inputs[0]: node.attrs["table"] for node in network.nodes if node.op == "Affine"}
-    tables = dict(network.tables)
-    for node in network.nodes:
-        if (name := node.attrs.get("weight")) in scales:
-            table, base = affine[node.output], master.quantized[name].scale[rows[name]]
-            tables[table] = Table((scales[name] / base).astype(np.float32), tables[table].shift)
-    return stored(master, network, index).with_values(tables=tables)
 
 
 def corrected(master: Master, network: Network, index: Indexes) -> Network:
@@ -123,12 +103,11 @@ def quantize_rung(
     rough = stored(master, made, index)
     widest = measure_ranges(rough, master.calibration)
     histograms = observe(rough, judged_on(rough, master.calibration), widest)
-    few, base = judged_on(network, judged), master.base(precision)
+    few = judged_on(network, judged)
     expected = outputs_of(network, few)
 
     def distance(candidate: Network, ranges: Ranges) -> float:
-        program = program_of(master, candidate, index, precision, ranges, runtime)
-        return file_distance(program.recipe(base)[1], few, expected)
+        return file_distance(rung_file(master, candidate, index, precision, ranges, runtime), few, expected)
 
     candidates = {name: (made, calibrate(name, histograms, widest)) for name in CALIBRATORS}
     # Where eight bits of activations are what costs, the correction is chance, for better or worse.

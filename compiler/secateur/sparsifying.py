@@ -6,10 +6,6 @@ import lzma
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from secateur.bundle.pack import encode_base
 from secateur.ir import Network, Table
 from secateur.ir.groups import Keep
@@ -17,7 +13,7 @@ from secateur.load import Task
 from secateur.master import Master, subnetwork_at
 from secateur.pruning import cut
 from secateur.pruning.weights import WeightEvidence, holds, parse_n_of_m, score_weights, sparsify, zero_share
-from secateur.tuning import SandwichSettings, Statistics, distil, fold_statistics
+from secateur.tuning import SandwichSettings, distil, fold_statistics, hold_zeros, statistics_of
 
 NOTE = (
     "Zeros give neither speed nor size (tensorflow/model-optimization#173, #611, #722): model files and latencies are those "
@@ -84,12 +80,6 @@ def sparsify_master(
     pruned = sparsify(evidence.weights, scores, sparsity.pattern, sparsity.amount)
     network, goals = master.network.with_values(weights={**master.network.weights, **pruned}), list(master.goals)
     if sparsity.steps:
-        masks = {name: torch.from_numpy(weight != 0) for name, weight in pruned.items()}
-
-        def hold(shared: Mapping[str, Tensor]) -> None:
-            for name, mask in masks.items():
-                shared[name].mul_(mask)
-
         weights, private = distil(
             network,
             [subnetwork_at(network, master.groups, keep, goal) for keep, goal in goals],
@@ -99,18 +89,14 @@ def sparsify_master(
             task.loss,
             lambda step, _: on_step(step),
             teacher=teacher,
-            after_step=hold,
+            after_step=hold_zeros(pruned),
         )
         network = network.with_values(weights=weights)
-        goals = [(keep, _statistics(tables)) for (keep, _), tables in zip(goals, private)]
+        goals = [(keep, statistics_of(tables)) for (keep, _), tables in zip(goals, private)]
     if not master.tuned:  # then the full network takes the tables as they stand
         tables = {name: Table(goal.deviation, goal.mean) for name, goal in goals[0][1].items()}
         network = network.with_values(tables=fold_statistics(network, tables, master.calibration))
     return replace(master, network=network, goals=goals)
-
-
-def _statistics(tables: Mapping[str, Table]) -> dict[str, Statistics]:
-    return {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in tables.items()}
 
 
 def report_sparsity(

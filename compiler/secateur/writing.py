@@ -41,6 +41,18 @@ def program_of(
     return write_file(Cut(network, index, shapes, activations, scales), runtime, kind)
 
 
+def rung_file(
+    master: Master,
+    network: Network,
+    index: Indexes,
+    precision: str,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    runtime: str = "onnxruntime",
+) -> bytes:
+    """Return a rung's file; the arguments are those of `program_of`."""
+    return program_of(master, network, index, precision, ranges, runtime).recipe(master.base(precision))[1]
+
+
 def file_of(
     network: Network,
     calibration: Samples,
@@ -60,4 +72,4 @@ def file_of(
         floating: weights of layers that stay float.
     """
     own = Master(network, Groups([]), {}, [], calibration, floating)
-    return program_of(own, network, own.index({}), precision, ranges, runtime).recipe(own.base(precision))[1]
+    return rung_file(own, network, own.index({}), precision, ranges, runtime)

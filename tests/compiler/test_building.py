@@ -16,8 +16,9 @@ from secateur.bundle.reader import BundleFolder
 from secateur.evaluation import Session
 from secateur.ir import SecateurError
 from secateur.master import Master
-from secateur.mixed_precision import LayerCost, MixedPrecision
+from secateur.mixed_precision import LayerCost, Mixed, MixedPrecision
 from secateur.pipeline import CompileSettings, compile
+from secateur.quantizing import quantize_rung
 from secateur.recutting import recut
 from secateur_agent.protocol.messages import Constraints
 
@@ -25,9 +26,11 @@ from secateur_agent.protocol.messages import Constraints
 def test_a_later_cut_has_the_same_layers_in_float(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = frozenset({"w1"})
 
-    def mix(master: Master, *_: object) -> tuple[Master, MixedPrecision]:
-        layers = (LayerCost("second", 0.5, 0.3, True),)
-        return replace(master, floating=chosen), MixedPrecision("int8", 0.9, 0.8, 0.9, layers)
+    def mix(master: Master, *_: object) -> Mixed:
+        found = MixedPrecision("int8", 0.9, 0.8, 0.9, (LayerCost("second", 0.5, 0.3, True),))
+        mixed, full = replace(master, floating=chosen), master.groups.full()
+        judged = digits.task().inputs("validation")
+        return Mixed(mixed, found, quantize_rung(mixed, mixed.rung_network(full), mixed.index(full), "int8", judged))
 
     monkeypatch.setattr(building, "mix_precisions", mix)
     settings = CompileSettings(rungs=2, steps=10, qat_steps=4, precisions=("int8",))

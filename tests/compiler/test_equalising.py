@@ -11,11 +11,13 @@ from secateur.equalising import equalise_if_better, equalised
 from secateur.evaluation import snr_db
 from secateur.graph import find_groups
 from secateur.master import untuned_master
+from secateur.quantization import equalise
 
 
 def test_rungs_of_any_width_compute_what_they_did() -> None:
     master, x = unbalanced_master(), digits.arrays()[1][:64]
-    other = equalised(master)
+    found = equalise(master.rung_network(master.groups.full()), master.calibration)
+    other = equalised(master, found.at(1.0))
     assert (other.network.weights["w2"] != master.network.weights["w2"]).any()
     for share in (1.0, 0.5):
         keep = {group.id: max(1, round(share * group.size)) for group in master.groups.groups}

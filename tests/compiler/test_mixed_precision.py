@@ -11,7 +11,7 @@ from unbalanced import unbalanced_master
 from secateur.evaluation import Session, snr_db
 from secateur.mixed_precision import _choose, mix_precisions
 from secateur.quantizing import quantize_rung
-from secateur.writing import program_of
+from secateur.writing import program_of, rung_file
 from secateur_profiles import load as load_profile
 
 PI = load_profile("raspberry-pi-4b")
@@ -25,10 +25,12 @@ def test_the_layer_that_int8_spoils_stays_float_in_every_rung_and_in_the_base() 
     def metric(data: bytes) -> float:
         return float(snr_db(expected, Session(data).run(x)))
 
-    mixed, found = mix_precisions(master, PI, "int8", x, 100.0, metric, allowed=75.0)
+    mixed, found, largest = mix_precisions(master, PI, "int8", x, 100.0, metric, allowed=75.0)
     assert found is not None
     assert found.before < 25 <= found.after
     assert "w2" in mixed.floating
+    data = rung_file(mixed, largest.network, mixed.index(full), "int8", largest.ranges)
+    assert snr_db(expected, Session(data).run(x)) > 25, "the full network is ready to be written"
     assert len(mixed.floating) <= 2
     assert [layer.floating for layer in found.layers] == [w in mixed.floating for w in ("w0", "w1", "w2", "w3")]
     assert abs(sum(layer.time_share for layer in found.layers) - 1) < 0.3, "what has no weight takes time, too"
@@ -49,9 +51,9 @@ def test_the_layer_that_int8_spoils_stays_float_in_every_rung_and_in_the_base() 
 
 def test_nothing_is_looked_at_if_int8_is_good_enough_or_activations_are_float() -> None:
     master, x = unbalanced_master(), digits.task().inputs("validation")
-    assert mix_precisions(master, PI, "int8", x, 1.0, lambda data: 0.999, 0.003) == (master, None)
-    assert mix_precisions(master, PI, "int8-weight-only", x, 1.0, lambda data: 0.0, 0.003) == (master, None)
-    assert mix_precisions(master, PI, "fp32", x, 1.0, lambda data: 0.0, 0.003) == (master, None)
+    assert mix_precisions(master, PI, "int8", x, 1.0, lambda data: 0.999, 0.003)[:2] == (master, None)
+    assert mix_precisions(master, PI, "int8-weight-only", x, 1.0, lambda data: 0.0, 0.003)[:2] == (master, None)
+    assert mix_precisions(master, PI, "fp32", x, 1.0, lambda data: 0.0, 0.003)[:2] == (master, None)
 
 
 def test_as_few_layers_as_reach_the_goal_are_taken() -> None:

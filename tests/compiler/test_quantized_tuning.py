@@ -16,7 +16,7 @@ from secateur.ir import Network
 from secateur.ir.groups import keep_key
 from secateur.master import Master, tune_master
 from secateur.pruning import sort_groups
-from secateur.quantized_tuning import quantized_precision, told, tune_quantized, tune_quantized_if_better
+from secateur.quantized_tuning import better_in_int8, quantized_precision, told, tune_quantized
 from secateur.search import Costs, Plan, Step
 from secateur.tuning import SandwichSettings
 
@@ -79,13 +79,12 @@ def test_it_is_kept_only_if_the_files_are_better() -> None:
         seen.append(data)
         return 0.9 if len(seen) <= 3 else 0.5
 
-    kept, found = tune_quantized_if_better(master, teacher, digits.task(), "int8", SETTINGS, judged, metric, lambda *_: None)
+    tuned_on = tune_quantized(master, teacher, digits.task(), "int8", SETTINGS, judged, lambda *_: None)
+    kept, found = better_in_int8(master, tuned_on, "int8", SETTINGS.steps, judged, metric)
     assert kept is master
     assert not found.kept
     assert "not kept" in told(found)
-    better, found = tune_quantized_if_better(
-        master, teacher, digits.task(), "int8", SETTINGS, judged, accuracy, lambda *_: None
-    )
+    better, found = better_in_int8(master, tuned_on, "int8", SETTINGS.steps, judged, accuracy)
     assert found.kept == (sum(found.after.values()) >= sum(found.before.values()))
     assert (better is master) != found.kept
     assert set(found.before) == set(found.after) == {keep_key(keep) for keep, _ in master.goals}

@@ -25,10 +25,10 @@ def evidence(sample: GovernorSample, limits: Limits, verdicts: Sequence[Verdict]
 
     Latency and its limit are those of the unthrottled device.
     """
-    readings: dict[str, Any] = {"throttle": _short(throttle_of(sample))}
+    readings: dict[str, Any] = {"throttle": short(throttle_of(sample))}
     for name in _READINGS:
         value = known(getattr(sample, name))
-        readings[name] = "unknown" if value is None else _short(value)
+        readings[name] = "unknown" if value is None else short(value)
     readings["battery_charging"] = "unknown" if sample.battery_charging is None else sample.battery_charging
     return {
         "readings": readings,
@@ -39,10 +39,10 @@ def evidence(sample: GovernorSample, limits: Limits, verdicts: Sequence[Verdict]
         },
         "rungs": {
             verdict.rung.id: {
-                "accuracy": _short(verdict.rung.accuracy),
-                "latency_ms": _short(verdict.rung.latency_ms),
-                "memory_mb": _short(verdict.rung.peak_mb),
-                "energy_mj": _short(verdict.rung.energy_mj),
+                "accuracy": short(verdict.rung.accuracy),
+                "latency_ms": short(verdict.rung.latency_ms),
+                "memory_mb": short(verdict.rung.peak_mb),
+                "energy_mj": short(verdict.rung.energy_mj),
                 **({"misses": verdict.misses} if verdict.misses else {}),
             }
             for verdict in verdicts
@@ -66,8 +66,9 @@ def _number(limit: Limit) -> str:
 
 
 def _limit(limit: Limit) -> dict[str, Any]:
-    return {"limit": None if limit.value is None else _short(limit.value), "why": limit.why}
+    return {"limit": None if limit.value is None else short(limit.value), "why": limit.why}
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """Return a number with the four digits that a record needs."""
     return float(f"{value:.4g}")

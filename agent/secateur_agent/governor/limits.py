@@ -78,14 +78,15 @@ def _memory(sample: GovernorSample, policy: Policy, settings: GovernorSettings) 
     found = [] if policy.memory_mb is None else [Limit(policy.memory_mb, "objective")]
     rss_mb = known(sample.worker_rss_mb)
     if rss_mb is not None:
-        for spare in _spare(sample, settings):
-            name, _, rest = spare.why.partition(" ")
-            found.append(Limit((spare.value or 0.0) + rss_mb, f"{name} + worker {rest}"))
+        found += _spare(sample, settings, rss_mb, " + worker")
     return min(found, key=lambda limit: limit.value or 0.0) if found else Limit(None, "unknown")
 
 
-def _spare(sample: GovernorSample, settings: GovernorSettings) -> list[Limit]:
-    """What the system and the cgroup would give, each less the margin, and less still while tasks wait for memory."""
+def _spare(sample: GovernorSample, settings: GovernorSettings, held_mb: float = 0.0, held: str = "") -> list[Limit]:
+    """What the system and the cgroup would give, each less the margin, and less still while tasks wait for memory.
+
+    ``held_mb`` is given back besides; ``held`` says what that is.
+    """
     pressure = known(sample.psi_memory_some) or 0.0
     found = []
     for reading_mb, name in ((sample.mem_available_mb, "available"), (sample.cgroup_headroom_mb, "cgroup")):
@@ -93,11 +94,11 @@ def _spare(sample: GovernorSample, settings: GovernorSettings) -> list[Limit]:
         if free_mb is None:
             continue
         free_mb -= settings.memory_margin_mb
-        why = f"{name} - {settings.memory_margin_mb:g} MB margin"
+        why = f"{name}{held} - {settings.memory_margin_mb:g} MB margin"
         if pressure > settings.psi_memory_percent and free_mb > 0:
             free_mb *= settings.psi_memory_percent / pressure
             why += f", stalled {pressure:.3g}%"
-        found.append(Limit(free_mb, why))
+        found.append(Limit(free_mb + held_mb, why))
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from secateur_agent.governor.evidence import short
 from secateur_agent.governor.ladder import RungModel
 from secateur_agent.governor.limits import known, spare_memory
 from secateur_agent.governor.types import GovernorSample, GovernorSettings
@@ -37,9 +38,9 @@ def choose_switch(sample: GovernorSample, rung: RungModel, settings: GovernorSet
     """
     spare = spare_memory(sample, settings)
     needs_mb = max(0.0, rung.peak_mb - (known(sample.runtime_base_mb) or 0.0))
-    record: dict[str, Any] = {"needs_mb": float(f"{needs_mb:.4g}"), "why": spare.why}
+    record: dict[str, Any] = {"needs_mb": short(needs_mb), "why": spare.why}
     if spare.value is None or sample.worker_rss_mb == 0 or needs_mb <= spare.value:
         return SwitchChoice("overlap", "", {"mode": "overlap", **record})
     spare_mb = max(0.0, spare.value)
     reason = f"the worker is replaced: {rung.id} needs {needs_mb:.3g} MB beside the rung before, {spare_mb:.3g} are spare"
-    return SwitchChoice("replace", reason, {"mode": "replace", "spare_mb": float(f"{spare_mb:.4g}"), **record})
+    return SwitchChoice("replace", reason, {"mode": "replace", "spare_mb": short(spare_mb), **record})

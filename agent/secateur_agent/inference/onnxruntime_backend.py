@@ -91,7 +91,6 @@ def choose_providers(preferred: Sequence[str], available: Sequence[str], precisi
     Returns:
         The providers, the CPU always last, and why the most preferred one is not among them (empty if it is).
     """
-    missing = [provider for provider in preferred if provider not in available]
     unfit = {provider: why for provider in preferred if (why := unsuited(provider, precision))}
     chosen = [provider for provider in preferred if provider in available and provider not in unfit]
     if CPU_PROVIDER not in chosen:
@@ -99,7 +98,7 @@ def choose_providers(preferred: Sequence[str], available: Sequence[str], precisi
     if not preferred or chosen[0] == preferred[0]:
         return chosen, ""
     reasons = [f"{provider} {why}" for provider, why in unfit.items()]
-    if missing := [provider for provider in missing if provider not in unfit]:
+    if missing := [provider for provider in preferred if provider not in available and provider not in unfit]:
         reasons.append(f"{', '.join(missing)} not in this build of ONNX Runtime")
     return chosen, f"{'; '.join(reasons)}; {chosen[0]} runs"
 

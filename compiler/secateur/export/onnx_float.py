@@ -25,7 +25,7 @@ def export_float(cut: Cut, precision: Precision) -> Program:
     network = cut.network
     writer = OnnxWriter(network)
     names = {name: name for name in network.inputs}
-    affine = {node.inputs[0]: node for node in network.nodes if node.op == "Affine"}
+    affine = network.affines()
     for node in network.nodes:
         if node.output in names:
             continue

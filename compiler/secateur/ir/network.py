@@ -92,6 +92,10 @@ class Network:
         """Return tensor → the node that writes it."""
         return {node.output: node for node in self.nodes}
 
+    def affines(self) -> dict[str, Node]:
+        """Return tensor → the ``Affine`` node that scales and shifts it; behind every shared weight there is one."""
+        return {node.inputs[0]: node for node in self.nodes if node.op == "Affine"}
+
     def with_values(self, weights: Mapping[str, Array] | None = None, tables: Mapping[str, Table] | None = None) -> Network:
         """Return a copy with other weights or tables of the same shapes."""
         return replace(self, weights=dict(weights or self.weights), tables=dict(tables or self.tables))

@@ -33,7 +33,7 @@ class Placement:
     def __init__(self, network: Network, layers: AbstractSet[str], symmetric: bool = False) -> None:
         self._network, self._layers, self._symmetric = network, layers, symmetric
         self._readers = network.consumers()
-        self._affine = {node.inputs[0]: node for node in network.nodes if node.op == "Affine"}
+        self._affine = network.affines()
         self._only_exact: dict[str, bool] = {}
 
     def integer(self, node: Node) -> bool:

@@ -2,7 +2,7 @@
 
 from secateur.quantization.activations import parameters, weight_scales
 from secateur.quantization.calibrators import CALIBRATORS, calibrate
-from secateur.quantization.equalisation import equalise
+from secateur.quantization.equalisation import Equalisation, equalise
 from secateur.quantization.histogram import Histogram, observe
 from secateur.quantization.ranges import Ranges, measure_ranges
 from secateur.quantization.simulation import dequantized, rounding
@@ -10,6 +10,7 @@ from secateur.quantization.weights import quantize_weights
 
 __all__ = [
     "CALIBRATORS",
+    "Equalisation",
     "Histogram",
     "Ranges",
     "calibrate",

@@ -64,7 +64,7 @@ def weight_scales(
         rows: weight → kept output channels.
         activations: of the rung, from `parameters`; empty if only weights are quantized.
     """
-    affine = {node.inputs[0]: node for node in network.nodes if node.op == "Affine"}
+    affine = network.affines()
     found = {}
     for node in network.nodes:
         name = node.attrs.get("weight", "")

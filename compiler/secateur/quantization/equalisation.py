@@ -46,14 +46,27 @@ class Equalisation:
     tables: Mapping[str, Array64]
     weights: Mapping[str, tuple[int, Array64]]
 
+    def at(self, strength: float) -> Equalisation:
+        """Return a weaker one: 1 makes ranges as even in activations as in the weights that read them, 0 changes nothing."""
+        return Equalisation(
+            {name: _limited(factor**strength) for name, factor in self.tables.items()},
+            {name: (axis, _limited(factor**strength)) for name, (axis, factor) in self.weights.items()},
+        )
 
-def equalise(network: Network, inputs: Samples, strength: float = 1.0) -> Equalisation:
+
+def _limited(factor: Array64) -> Array64:
+    return factor.clip(1 / MOST, MOST)
+
+
+def equalise(network: Network, inputs: Samples) -> Equalisation:
     """Choose what evens out the ranges of channels, and changes no output.
 
     Args:
         network: the full network.
         inputs: calibration inputs, (samples, …).
-        strength: 1 makes ranges as even in activations as in the weights that read them, 0 changes nothing.
+
+    Returns:
+        The factors without limit; `Equalisation.at` limits them to `MOST`.
     """
     classes = [each for each in _classes(network) if not each.barred and each.tables and each.readers]
     ranges = _channel_ranges(network, inputs, {name for each in classes for name in each.tensors})
@@ -68,7 +81,6 @@ def equalise(network: Network, inputs: Samples, strength: float = 1.0) -> Equali
         factor[alive] = np.sqrt(activations[alive] / read[alive])
         if alive.any():
             factor[alive] /= np.exp(np.log(factor[alive]).mean())
-        factor = (factor**strength).clip(1 / MOST, MOST)
         tables |= dict.fromkeys(each.tables, factor)
         weights |= {name: (axis, factor) for name, axis in each.readers.items()}
     return Equalisation(tables, weights)

@@ -279,8 +279,13 @@ def _mixed(found: Any) -> MixedReport:
 
 
 def _qat(found: Any) -> QatReport:
-    before, after = (round(sum(values.values()) / len(values), 6) for values in (found.before, found.after))
-    return QatReport(precision=found.precision, steps=found.steps, mean_before=before, mean_after=after, kept=found.kept)
+    return QatReport(
+        precision=found.precision,
+        steps=found.steps,
+        mean_before=round(found.mean_before, 6),
+        mean_after=round(found.mean_after, 6),
+        kept=found.kept,
+    )
 
 
 def _without_qat(found: Any, entry: Any) -> float | None:

@@ -41,6 +41,17 @@ class Rounding:
     on_tensor: Sequence[OnTensor]
 
 
+def hold_zeros(weights: Mapping[str, NDArray[np.float32]]) -> Callable[[Mapping[str, Tensor]], None]:
+    """Return what keeps the zeros of these weights, for ``after_step`` of `distil`."""
+    masks = {name: torch.from_numpy(weight != 0) for name, weight in weights.items() if not weight.all()}
+
+    def hold(shared: Mapping[str, Tensor]) -> None:
+        for name, mask in masks.items():
+            shared[name].mul_(mask)
+
+    return hold
+
+
 @dataclass(frozen=True)
 class SandwichSettings:
     """How long and how hard to tune.
@@ -132,9 +143,9 @@ def distil(
         for place, number in enumerate([*taken, *(len(students) + int(index) for index in borrowing)]):
             if own or place == 0:
                 chosen = next(batches)
-            x = {name: _channels_last(value) for name, value in feeds(original, take(inputs, chosen)).items()}
-            y = None if targets is None else torch.from_numpy(np.asarray(targets)[chosen])
-            expected = expect(chosen)
+                x = {name: _channels_last(value) for name, value in feeds(original, take(inputs, chosen)).items()}
+                y = None if targets is None else torch.from_numpy(np.asarray(targets)[chosen])
+                expected = expect(chosen)
             student = networks[number]
             got = run(student.network, x, student, on_tensor=student.on_tensor)
             value = sum(
@@ -206,5 +217,9 @@ def fold_statistics(network: Network, tables: Mapping[str, Table], inputs: Sampl
         tables: gains and offsets from `distil`.
         inputs: calibration inputs.
     """
-    goals = {name: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for name, t in tables.items()}
-    return recalibrate(network.with_values(tables=tables), goals, inputs)
+    return recalibrate(network.with_values(tables=tables), statistics_of(tables), inputs)
+
+
+def statistics_of(tables: Mapping[str, Table]) -> dict[str, Statistics]:
+    """Return the statistics that channels should have: tuned gains are their deviations, tuned offsets their means."""
+    return {name: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for name, t in tables.items()}

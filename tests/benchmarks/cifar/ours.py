@@ -21,7 +21,7 @@ from secateur.search import Costs, Losses, Step, measured_losses, shrink_path
 from secateur.search.exchange import exchange
 from secateur.search.path import widths
 from secateur.search.planner import Plan
-from secateur.tuning import SandwichSettings, Statistics, distil
+from secateur.tuning import SandwichSettings, distil, statistics_of
 from secateur.twin import fixed_values, run
 from secateur.writing import file_of
 
@@ -82,7 +82,7 @@ def tune_alone(ours: Ours, keep: Keep, settings: SandwichSettings) -> Network:
     before = untuned_master(ours.network, ours.groups, {}, task).goals[0][1]
     alone = subnetwork_of(ours.network, ours.groups, keep, before)
     weights, tables = distil(ours.network, [alone], task.inputs("train"), settings, task.targets("train"), task.loss, _quiet)
-    found = {n: Statistics(t.shift.astype(np.float64), t.scale.astype(np.float64)) for n, t in tables[0].items()}
+    found = statistics_of(tables[0])
     master = Master(ours.network.with_values(weights=weights), ours.groups, {}, [], task.inputs("calibration"))
     master.goals = [(dict(keep), found), (dict(keep), found)]
     return master.rung_network(keep)

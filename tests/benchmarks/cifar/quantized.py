@@ -12,7 +12,7 @@ from secateur.master import Master
 from secateur.quantized_tuning import LEARNING_RATE, tune_quantized
 from secateur.quantizing import quantize_rung
 from secateur.tuning import SandwichSettings
-from secateur.writing import program_of
+from secateur.writing import rung_file
 
 from ..case import Measured, say
 from .data import Cifar
@@ -52,6 +52,6 @@ def _int8(ours: Ours, master: Master, keep: dict[str, int]) -> tuple[float, str]
     """Test accuracy of the int8 file, and the calibrator that its validation outputs chose."""
     index, task = master.index(keep), ours.task
     made = quantize_rung(master, master.rung_network(keep), index, PRECISION, task.inputs("validation"))
-    data = program_of(master, made.network, index, PRECISION, made.ranges).recipe(master.base(PRECISION))[1]
+    data = rung_file(master, made.network, index, PRECISION, made.ranges)
     got = Session(data).run(task.inputs("test")).argmax(1)
     return float(np.mean(got == task.targets("test"))), made.calibrator

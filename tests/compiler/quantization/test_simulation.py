@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,33 @@ from networks import MAKERS, TOPOLOGIES, samples
 from rungs import master_of
 
 from secateur.evaluation import Session, snr_db
-from secateur.ir import ActivationParameters
-from secateur.quantization import measure_ranges, parameters, rounding
+from secateur.ir import ActivationParameters, Network, Table
+from secateur.master import Indexes, Master
+from secateur.quantization import measure_ranges, parameters, rounding, weight_scales
 from secateur.quantization.simulation import rounded
-from secateur.quantizing import as_written
+from secateur.quantizing import stored
 from secateur.twin import outputs_of
 from secateur.writing import program_of
+
+
+def as_written(master: Master, network: Network, index: Indexes, activations: Mapping[str, ActivationParameters]) -> Network:
+    """Return a rung with the weights and the scales that its file has; a scale has fewer digits there.
+
+    Args:
+        master: what it is cut from.
+        network: the rung.
+        index: weight → kept indices of each axis.
+        activations: quantization parameters of tensors; empty if they stay float.
+    """
+    rows = {name: axes[0] for name, axes in index.items()}
+    scales = weight_scales(network, master.quantized, rows, activations)
+    affines = network.affines()
+    tables = dict(network.tables)
+    for node in network.nodes:
+        if (name := node.attrs.get("weight")) in scales:
+            table, base = affines[node.output].attrs["table"], master.quantized[name].scale[rows[name]]
+            tables[table] = Table((scales[name] / base).astype(np.float32), tables[table].shift)
+    return stored(master, network, index).with_values(tables=tables)
 
 
 @pytest.mark.parametrize("name", TOPOLOGIES)

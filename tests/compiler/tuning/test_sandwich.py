@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import digits
 import numpy as np
@@ -159,15 +160,15 @@ def test_networks_of_a_step_have_samples_of_their_own_if_each_is_seen_a_few_time
     steps: int, own: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[np.ndarray] = []
+    plain = sandwich.run
 
-    class Spy(sandwich.Teacher):
-        def __call__(self, chosen: np.ndarray) -> dict[str, torch.Tensor]:
-            asked.append(chosen)
-            if len(asked) == 6:
-                raise KeyboardInterrupt
-            return super().__call__(chosen)
+    def spy(network: Network, x: dict[str, torch.Tensor], *rest: Any, **options: Any) -> dict[str, torch.Tensor]:
+        asked.append(x["input"].numpy())
+        if len(asked) == 6:
+            raise KeyboardInterrupt
+        return plain(network, x, *rest, **options)
 
-    monkeypatch.setattr(sandwich, "Teacher", Spy)
+    monkeypatch.setattr(sandwich, "run", spy)
     with pytest.raises(KeyboardInterrupt):
         tuned(sorted_network(), (1.0, 0.5, 0.25), steps, lambda *_: None)
     first, second, third = asked[:3]
