@@ -28,6 +28,7 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
     messages.Answer,
     messages.Command,
     messages.CommandStatus,
+    messages.PackTimings,
     Envelope,
 )
 """What travels as JSON, in the order of ``docs/protocol.md``."""
