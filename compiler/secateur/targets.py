@@ -108,7 +108,8 @@ def _found(profile: Profile, precision: str, machine: str, version: str, notes: 
         notes.append(f"{error}; planned without it")
         return None
     reason = mismatch(table.key, profile, precision, machine, version)
-    if not reason and table.key.machine != machine:
+    # A device's table is there only because somebody adopted it for the profile.
+    if not reason and not table.key.device and table.key.machine != machine:
         reason = f"is for {table.key.machine}, not for this machine"
     if reason:
         notes.append(f"latency table {path}: {reason}; planned without it")
