@@ -23,8 +23,8 @@ from secateur_agent.runtime_versions import runtime_version
 from secateur_agent.store import StoreError
 
 OWNER = "time"
-BATCH = 24
-"""Files that take turns; more would only take more memory."""
+BATCH, BATCH_BYTES = 24, 32 << 20
+"""Files that take turns, and their size; more would only take more memory."""
 _MODULE = "secateur_agent.profiling.batch"
 _ROUNDS_LIMIT_S = 300.0
 _JOB_LIMIT_S = 900.0
@@ -158,13 +158,23 @@ class PackTiming:
             self._end("done", f"{timed} of {known.total} files timed", known)
             return
         alone = [index for index in left if self._kept.begun(files[index].sha256) >= _TOGETHER]
-        self._batch = alone[:1] if alone else left[:BATCH]
+        self._batch = alone[:1] if alone else self._together(left)
         try:
             self._kept.note_begun([files[index].sha256 for index in self._batch])
         except StoreError as error:
             self.fail(str(error))
             return
         self._submit()
+
+    def _together(self, left: list[int]) -> list[int]:
+        assert self._pack is not None
+        batch, size = left[:1], self._pack.header.files[left[0]].size
+        for index in left[1:BATCH]:
+            size += self._pack.header.files[index].size
+            if size > BATCH_BYTES:
+                break
+            batch.append(index)
+        return batch
 
     def _submit(self) -> None:
         profile = self._place.profile

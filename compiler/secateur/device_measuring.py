@@ -27,7 +27,7 @@ from secateur.measuring import TINY, Wanted, calibrated, probe_file, table_of, w
 from secateur.search import LatencyTable
 from secateur.targets import choose_precision
 from secateur_agent.profiling.pack import PackedFile, PackHeader, encode_pack, packed_file
-from secateur_agent.protocol.messages import FileTiming, PackTimings
+from secateur_agent.protocol.messages import PackTimings
 from secateur_profiles import Profile
 
 PACK_FILES, PACK_BYTES = 96, 16 << 20
@@ -156,6 +156,29 @@ def table_from(wanted: Wanted, order: Sequence[str], known: UnderWay, target: Ta
     return calibrated(table, wanted, [each.p50_ms if each else None for each in whole])
 
 
+def read_timings(result: dict[str, Any], digests: Sequence[str]) -> tuple[PackTimings, dict[str, TimedFile]]:
+    """Decode the result of a command with a pack.
+
+    Args:
+        result: as the device sent it.
+        digests: of the files of the pack.
+
+    Returns:
+        What it said, and the times by digest; a file that the pack does not have is left out.
+
+    Raises:
+        msgspec.ValidationError: if it does not meet the specification, or a time is absurd.
+    """
+    said = msgspec.convert(result, PackTimings)
+    found = {}
+    for each in said.timings:
+        if each.file < len(digests):
+            error = each.error or ("" if each.p50_ms and each.p95_ms else "no time was given")
+            fields = {"p50_ms": each.p50_ms, "p95_ms": each.p95_ms, "slowed": each.slowed, "error": error}
+            found[digests[each.file]] = msgspec.convert(fields, TimedFile)
+    return said, found
+
+
 def measure_rungs(host: HostClient, device: str, expiry_s: float = 600.0) -> dict[str, Any]:
     """Let a device measure the rungs that it serves; return the result of the command, empty if it serves none.
 
@@ -257,12 +280,7 @@ class _Session:
         if not result:
             return
         try:
-            said = msgspec.convert(result, PackTimings)
-            new = {
-                digests[each.file]: msgspec.convert(_kept(each), TimedFile)
-                for each in said.timings
-                if each.file < len(digests) and digests[each.file] not in self.known.files
-            }
+            said, files = read_timings(result, digests)
         except msgspec.ValidationError as error:
             raise DeviceMeasurementError(f"device {self._target.device}: its times cannot be read: {error}") from None
         if said.runtime_version != self._target.version:
@@ -270,6 +288,7 @@ class _Session:
                 f"device {self._target.device}: its runtime is {said.runtime_version} now, not {self._target.version}; "
                 "run the same command again"
             )
+        new = {digest: timed for digest, timed in files.items() if digest not in self.known.files}
         if new:
             self.known = msgspec.structs.replace(
                 self.known,
@@ -286,8 +305,3 @@ class _Session:
             f"device {self._target.device}: {why}; {kept} of {self._total} files are timed and kept, "
             "run the same command again to go on"
         )
-
-
-def _kept(timing: FileTiming) -> dict[str, Any]:
-    error = timing.error or ("" if timing.p50_ms and timing.p95_ms else "no time was given")
-    return {"p50_ms": timing.p50_ms, "p95_ms": timing.p95_ms, "slowed": timing.slowed, "error": error}
