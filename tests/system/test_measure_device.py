@@ -22,6 +22,7 @@ from torch import nn
 
 from secateur.device_tables import UnderWay, decode_under_way
 from secateur.search.latency_table import read_table
+from secateur_profiles import load
 
 BATCH_MODULE = "secateur_agent.profiling.batch"
 
@@ -126,6 +127,27 @@ def test_a_device_measures_and_a_compilation_plans_from_what_it_found(
     stack.agent.stop()
     stack.eventually("farewell", lambda: stack.call("device", DEVICE)["state"] == "disconnected")
     assert "it is offline (disconnected)" in cli.refused("measure", DEVICE, *options)
+
+
+def test_a_hot_board_is_noticed_and_its_points_are_marked(
+    make_stack: Callable[..., Stack], model: Path, tmp_path: Path
+) -> None:
+    """On a recorded tree of a board at 90 °C, where the profile says that it slows down."""
+    zone = tmp_path / "tree" / "sys" / "class" / "thermal" / "thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "type").write_text("cpu-thermal")
+    throttle_c = load("linux-x86-64").thermal.throttle_c
+    (zone / "temp").write_text(str(round(1000 * (throttle_c + 2))))
+    stack = make_stack(sysfs_root=str(tmp_path / "tree"), simulated="a recorded tree of a hot board")
+    stack.eventually("ladder", lambda: (stack.call("device", DEVICE)["reported"] or {}).get("rungs"))
+    cli = Cli(tmp_path, stack)
+    made = cli.run("measure", DEVICE, "--model", model, "--precision", "fp32", "--rounds", 1)
+    told = f"{throttle_c + 2:.0f} °C, and the board slows down from {throttle_c:g} °C"
+    assert made["slowed"] == told
+    assert made["slowed_points"] == made["points"] > 0
+    assert {how["slowed"] for how in made["rungs"]["how"].values()} == {told}
+    (shown,) = cli.run("tables", "show", DEVICE)["tables"]
+    assert shown["slowed_points"] == made["points"]
 
 
 def test_an_agent_that_is_killed_in_the_middle_goes_on(running: tuple[Stack, Cli], model: Path) -> None:
