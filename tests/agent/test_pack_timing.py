@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import queue
-import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from secateur.bundle.keys import create_keys
@@ -163,7 +159,7 @@ def test_a_file_that_ends_its_process_is_given_up_and_the_others_are_timed(devic
         job = timing._job
         assert job is not None
         if 3 in timing._batch:
-            kill_helper()
+            device.helpers.cancel(pack_timing.OWNER)
             killed.append(list(timing._batch))
         ended = device.inbox.get(timeout=60)
         device.helpers.ended(ended)
@@ -173,17 +169,6 @@ def test_a_file_that_ends_its_process_is_given_up_and_the_others_are_timed(devic
     assert known is not None
     assert "ended the process that timed it" in known.timings[3].error
     assert killed == [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [3]]
-
-
-def kill_helper() -> None:
-    deadline_s = time.monotonic() + 20
-    while time.monotonic() < deadline_s:
-        for child in psutil.Process().children():
-            if "secateur_agent.profiling.batch" in child.cmdline():
-                os.kill(child.pid, signal.SIGKILL)
-                return
-        time.sleep(0.002)
-    raise AssertionError("no helper")
 
 
 @pytest.mark.parametrize(
