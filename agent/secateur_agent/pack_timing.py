@@ -7,6 +7,7 @@ the next begins: whatever ends, the agent goes on with the files that are missin
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -28,6 +29,8 @@ BATCH, BATCH_BYTES = 24, 32 << 20
 _MODULE = "secateur_agent.profiling.batch"
 _ROUNDS_LIMIT_S = 300.0
 _JOB_LIMIT_S = 900.0
+_STALLED_S = 1800.0
+"""So long no chunk came: the host has forgotten the pack, or sends it again when it is back."""
 _TOGETHER, _MOST_BEGUN = 2, 3
 """A file that was begun so often and has no times yet is timed alone; and after so many times not any more."""
 
@@ -57,6 +60,7 @@ class PackTiming:
         self._job: Job | None = None
         self._batch: list[int] = []
         self._over = False
+        self._had, self._progress_s = -1, 0.0
         self._machine = ""
         self._slowed = ""
         self._conditions = Conditions()
@@ -76,6 +80,8 @@ class PackTiming:
                 downloads.begin(OWNER, [self.ref], at_once=True)
             except (StoreError, MessageError) as error:
                 self.fail(str(error))
+        elif downloads.owner == OWNER:
+            self._give_up_if_stalled(downloads.progress[0], time.monotonic())
 
     def take(self, ended: HelperEnded) -> bool:
         """Take the result of the batch that was submitted last; return False if it is of something else."""
@@ -121,6 +127,12 @@ class PackTiming:
             known = self.known() if self._pack is not None else None
             self._close()
             self._end("failed", reason, known)
+
+    def _give_up_if_stalled(self, have: int, now_s: float) -> None:
+        if have != self._had:
+            self._had, self._progress_s = have, now_s
+        elif now_s - self._progress_s > _STALLED_S:
+            self.fail(f"no chunk of the pack came for {_STALLED_S / 60:.0f} minutes")
 
     def _open(self) -> None:
         profile = self._place.profile

@@ -48,13 +48,23 @@ class DeviceMeasurementError(SecateurError):
 
 @dataclass(frozen=True)
 class Target:
-    """A device that can be measured, and how. ``path``: where its table will lie."""
+    """A device that can be measured, and how.
+
+    Attributes:
+        device: its id.
+        profile: its profile.
+        precision: that is measured.
+        version: of its runtime.
+        path: where its table will lie.
+        simulated: what of it is not real, '' if nothing is.
+    """
 
     device: str
     profile: Profile
     precision: str
     version: str
     path: Path
+    simulated: str = ""
 
 
 def find_target(host: HostClient, device: str, profile: str = "", precision: str = "") -> Target:
@@ -89,7 +99,9 @@ def find_target(host: HostClient, device: str, profile: str = "", precision: str
         runs = f"{birth['runtime']} {version or '(not installed)'}"
         raise DeviceMeasurementError(f"device {device}: it runs {runs}, profile {known.name} needs {known.runtime.name}")
     path = table_path(device, known.name, known.runtime.name, version, chosen, known.runtime.threads)
-    return Target(device, known, chosen, version, path)
+    plays = f"the board: this is a {birth['machine']}" if birth["machine"] != known.cpu.arch else ""
+    simulated = "; ".join(filter(None, (birth["simulated"], plays)))
+    return Target(device, known, chosen, version, path, simulated)
 
 
 def measure_on_device(

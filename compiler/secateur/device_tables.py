@@ -17,6 +17,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+import secateur_profiles
 from secateur.ir import SecateurError
 from secateur.search import LatencyTable, LatencyTableError
 from secateur.search.latency_table import Key, Milliseconds, mismatch, read_table, write_table
@@ -192,7 +193,7 @@ def adopt(device: str, precisions: Collection[str], replace: bool) -> list[tuple
         Where each lies now, and what it holds for.
 
     Raises:
-        DeviceTableError: if there is none, or one of another machine is in use.
+        DeviceTableError: if there is none, one of another machine is in use, or the device only plays the profile's board.
     """
     chosen = {
         (table.key.profile, table.key.precision): table
@@ -203,7 +204,8 @@ def adopt(device: str, precisions: Collection[str], replace: bool) -> list[tuple
         which = f" in {', '.join(precisions)}" if precisions else ""
         raise DeviceTableError(f"device {device}: no table{which} is stored here; see 'secateur tables list'")
     adopted = []
-    for profile, precision in chosen:
+    for (profile, precision), table in chosen.items():
+        _refuse_another_processor(table.key)
         path = default_path(profile, precision)
         if path.exists() and not replace:
             owner = _owner(path)
@@ -214,6 +216,15 @@ def adopt(device: str, precisions: Collection[str], replace: bool) -> list[tuple
         write_table(path, table)
         adopted.append((path, table.key))
     return adopted
+
+
+def _refuse_another_processor(key: Key) -> None:
+    """A device of another processor plays the profile's board, as in a demonstration."""
+    with contextlib.suppress(secateur_profiles.ProfileError):  # a profile of the user's own is in a file
+        wanted = secateur_profiles.load(key.profile).cpu.arch
+        found = key.machine.split(",")[0]
+        if found != wanted:
+            raise DeviceTableError(f"device {key.device}: is a {found} that plays a {key.profile} ({wanted}); not adopted")
 
 
 def _owner(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import queue
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,19 @@ def test_a_blob_that_is_no_pack_or_too_large_is_refused(device: Device) -> None:
     assert [how[0] for how in device.ended] == ["failed", "failed"]
     assert "does not begin as a pack does" in device.ended[0][1]
     assert "more than the limit" in device.ended[1][1]
+
+
+def test_a_pack_that_never_comes_is_given_up(device: Device, tiny_rungs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref, _ = pack(tiny_rungs)
+    timing = device.begin(ref)
+    for _ in range(3):
+        timing.poll()
+    assert device.ended == []
+    monkeypatch.setattr(pack_timing, "_STALLED_S", 0.0)
+    time.sleep(0.01)
+    timing.poll()
+    assert device.ended[0][:2] == ("failed", "no chunk of the pack came for 0 minutes")
+    assert device.downloads.owner == ""
 
 
 def test_what_is_being_installed_comes_first(device: Device, tiny_rungs: Any) -> None:

@@ -41,7 +41,7 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stored(device: str = PI, **changes: Any) -> Path:
-    fields = {"device": device, "threads": load(PROFILE).runtime.threads, **changes}
+    fields = {"device": device, "machine": "aarch64, a board", "threads": load(PROFILE).runtime.threads, **changes}
     table = table_of([SizedOperator(Signature("Linear"), 8, 8)], lambda _: 1e-3, **fields)
     key = table.key
     path = table_path(device, key.profile, key.runtime, key.runtime_version, key.precision, key.threads)
@@ -92,6 +92,12 @@ def test_only_an_adopted_table_is_used_for_the_profile() -> None:
     assert read_table(path).key.device == "pi-2"
     with pytest.raises(DeviceTableError, match="no table in int8"):
         adopt(PI, ["int8"], replace=False)
+
+
+def test_a_device_that_only_plays_a_board_is_not_adopted() -> None:
+    stored(machine="x86_64, a gateway")
+    with pytest.raises(DeviceTableError, match=r"pi-1: is a x86_64 that plays a raspberry-pi-4b \(aarch64\)"):
+        adopt(PI, [], replace=True)
 
 
 def test_a_table_that_was_measured_while_throttled_is_used_with_a_note() -> None:

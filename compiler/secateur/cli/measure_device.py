@@ -64,12 +64,30 @@ def measure_device(asked: DeviceOptions, state: Path | None, url: str, network: 
     failed = [each.error for each in known.files.values() if each.error]
     if asked.as_json:
         summary = table_summary(target.path, table, seconds)
-        print_json({**summary, "device": asked.device, "slowed_points": slowed, "slowed": known.slowed, "rungs": measured})
+        print_json(
+            {
+                **summary,
+                "device": asked.device,
+                "simulated": target.simulated,
+                "slowed_points": slowed,
+                "slowed": known.slowed,
+                "rungs": measured,
+            }
+        )
         return
     told = [("throttled", f"{slowed} of {len(points)} points: {known.slowed}")] if slowed else []
     lost = [("not timed", f"{len(failed)} files: {failed[0]}")] if failed else []
     use = ("use", f"secateur compile … --profile {target.profile.name} --measured-on {asked.device}")
-    print_fields([("device", asked.device), *table_fields(target.path, table, seconds), *told, *lost, use])
+    print_fields(
+        [
+            ("device", asked.device),
+            ("simulated", target.simulated),
+            *table_fields(target.path, table, seconds),
+            *told,
+            *lost,
+            use,
+        ]
+    )
 
 
 def print_rungs(result: dict[str, Any]) -> None:
