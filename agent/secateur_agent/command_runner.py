@@ -16,7 +16,8 @@ from secateur_agent.installed_ladder import InstalledLadder
 from secateur_agent.kept_timings import KeptTimings
 from secateur_agent.pack_timing import PackTiming
 from secateur_agent.protocol import topics
-from secateur_agent.protocol.messages import BlobRef, CommandStatus, PackTimings, encode
+from secateur_agent.protocol.messages import BlobRef, CommandStatus, encode
+from secateur_agent.protocol.timings import PackTimings
 from secateur_agent.store import StoreError
 
 OWNER = "measure"

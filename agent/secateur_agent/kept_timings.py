@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from secateur_agent.profiling.pack import PackHeader
-from secateur_agent.protocol.messages import FileTiming
+from secateur_agent.protocol.timings import FileTiming
 from secateur_agent.store import write_atomic
 
 MOST_FILES = 4096

@@ -19,7 +19,8 @@ from secateur_agent.install.workplace import Workplace
 from secateur_agent.kept_timings import KeptTimings
 from secateur_agent.profiling.batch_request import BatchRequest, BatchResult
 from secateur_agent.profiling.pack import MAX_PACK_BYTES, Pack, PackError
-from secateur_agent.protocol.messages import BlobRef, Conditions, FileTiming, MessageError, PackTimings
+from secateur_agent.protocol.messages import BlobRef, MessageError
+from secateur_agent.protocol.timings import Conditions, FileTiming, PackTimings
 from secateur_agent.runtime_versions import runtime_version
 from secateur_agent.store import StoreError
 

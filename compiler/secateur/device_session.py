@@ -20,7 +20,7 @@ from secateur.fleet.client import HostClient
 from secateur.fleet.commands import TERMINAL
 from secateur.ir import SecateurError
 from secateur_agent.profiling.pack import PackedFile, PackHeader, encode_pack
-from secateur_agent.protocol.messages import PackTimings
+from secateur_agent.protocol.timings import PackTimings
 from secateur_profiles import Profile
 
 PACK_FILES, PACK_BYTES = 96, 16 << 20

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from secateur_agent.bundle.manifest import TensorSpec
 from secateur_agent.kept_timings import KeptTimings
 from secateur_agent.profiling.pack import PackHeader, packed_file
-from secateur_agent.protocol.messages import FileTiming
+from secateur_agent.protocol.timings import FileTiming
 
 ONE, TWO = "1" * 64, "2" * 64
 TIMED = FileTiming(file=0, p50_ms=1.0, p95_ms=2.0)

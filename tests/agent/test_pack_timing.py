@@ -21,7 +21,8 @@ from secateur_agent.kept_timings import KeptTimings
 from secateur_agent.measurements import Measurements
 from secateur_agent.pack_timing import PackTiming
 from secateur_agent.profiling.pack import PackHeader, encode_pack, packed_file
-from secateur_agent.protocol.messages import AskChunks, BlobRef, PackTimings
+from secateur_agent.protocol.messages import AskChunks, BlobRef
+from secateur_agent.protocol.timings import PackTimings
 from secateur_agent.store import Store
 from secateur_profiles import load
 

@@ -27,7 +27,7 @@ from secateur_agent.profiling.conditions import Watch, merged
 from secateur_agent.profiling.interleaved import time_in_turns
 from secateur_agent.profiling.machine import describe_machine
 from secateur_agent.profiling.pack import Pack, PackError
-from secateur_agent.protocol.messages import FileTiming
+from secateur_agent.protocol.timings import FileTiming
 
 _MOST_ERROR = 200
 

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from secateur_agent.profiling.pack import MAX_FILES
-from secateur_agent.protocol.messages import Conditions, FileTiming, Positive
+from secateur_agent.protocol.messages import Positive
+from secateur_agent.protocol.timings import Conditions, FileTiming
 
 
 class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):

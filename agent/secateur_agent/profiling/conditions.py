@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from secateur_agent.protocol.messages import Conditions, Reading
+from secateur_agent.protocol.messages import Reading
+from secateur_agent.protocol.timings import Conditions
 from secateur_agent.sensors import discover, read_all
 
 _SENSORS = ("cpu", "thermal", "rpi_throttled")

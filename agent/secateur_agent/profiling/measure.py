@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from secateur_agent.bundle.manifest import Golden
 from secateur_agent.inference.control import LoadRung
-from secateur_agent.protocol.messages import Conditions, Positive, RungMeasurement
+from secateur_agent.protocol.messages import Positive, RungMeasurement
+from secateur_agent.protocol.timings import Conditions
 
 
 class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):

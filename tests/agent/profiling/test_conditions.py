@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from secateur_agent.profiling.conditions import Watch, merged, slowdown
-from secateur_agent.protocol.messages import Conditions
+from secateur_agent.protocol.timings import Conditions
 
 FREQUENCY = "sys/devices/system/cpu/cpu0/cpufreq"
 
