@@ -20,20 +20,20 @@ def board(root: Path, power_mw: float) -> None:
 def test_what_the_board_draws_more_is_shared_among_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(energy._METRICS, "power_mw", 0.4)
     board(tmp_path, 2000.0)
-    runs: list[float] = []
+    power, busy = tmp_path / "sys/class/hwmon/hwmon0/power1_input", tmp_path / "busy"
+    busy.write_text("5000000")
+    runs = 0
 
     def run() -> None:
-        runs.append(1.0)
-        board_busy()
+        nonlocal runs
+        if not runs:
+            busy.replace(power)  # in one step: a reader never finds an empty file
+        runs += 1
         energy.time.sleep(0.01)
-
-    def board_busy() -> None:
-        (tmp_path / "sys/class/hwmon/hwmon0/power1_input").write_text("5000000")
 
     found = measure_energy(run, tmp_path)
     assert found.energy_mj is not None
-    # 3 W for some 10 ms.
-    assert found.energy_mj == pytest.approx(3000 * 0.4 / len(runs), rel=0.3)
+    assert found.energy_mj * runs >= 3000 * 0.4  # 3 W for at least so long
     assert "power_mw (/sys/class/hwmon/hwmon0 (ina226)): 5000 mW under load, 2000 mW idle" in found.source
 
 
