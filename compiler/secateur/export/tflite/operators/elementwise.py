@@ -245,3 +245,30 @@ def _chain(writer: RungWriter, node: Node, x: int, last: bool, steps: Sequence[t
     for each, more in before:
         x = writer.operator(each, [x, *more], writer.temporary(writer.placed(node.output, last)))
     writer.operator(name, [x, *others], writer.new(node.output, last))
+
+
+_ERF_P = 0.3275911
+_ERF_A = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+
+
+@writes("Erf")
+def _erf(writer: RungWriter, node: Node, integer: bool) -> None:
+    """TFLite has none. Abramowitz and Stegun: Handbook of Mathematical Functions, 7.1.26, whose error is below 1.5e-7."""
+    last = layout_of(writer, node)
+    x, shape = writer.get(node.inputs[0], last), writer.placed(node.output, last)
+
+    def step(name: str, *inputs: int, activation: int = schema.NONE) -> int:
+        options: dict[int, Field] = {0: Byte(activation)} if activation else {}
+        return writer.operator(name, list(inputs), writer.temporary(shape), options)
+
+    def number(value: float) -> int:
+        return writer.scalar(value)
+
+    t = step("DIV", number(1.0), step("ADD", step("MUL", step("ABS", x), number(_ERF_P)), number(1.0)))
+    polynomial = step("MUL", t, number(_ERF_A[0]))
+    for factor in _ERF_A[1:]:
+        polynomial = step("MUL", step("ADD", polynomial, number(factor)), t)
+    bell = step("EXP", step("NEG", step("MUL", x, x)))
+    size = step("SUB", number(1.0), step("MUL", polynomial, bell))
+    sign = step("MUL", x, number(1e30), activation=schema.RELU_N1_TO_1)  # 0 only where the result is
+    writer.operator("MUL", [size, sign], writer.new(node.output, last))
