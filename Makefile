@@ -27,7 +27,15 @@ $(VENV)/.ready: agent/pyproject.toml compiler/pyproject.toml device_profiles/pyp
 demo: setup ## Train, compile, push to three agents, adapt: under three minutes
 	$(ONE_THREAD) $(BIN)/secateur demo --out build
 
-test: setup ## Run the tests
+# Environments of devices, one for each TFLite runtime; the older one has no wheel for Python 3.12 and later.
+LITE := .venv-tflite/.ready .venv-tflite-runtime/.ready
+$(LITE): .venv-%/.ready: agent/pyproject.toml device_profiles/pyproject.toml
+	rm -rf .venv-$* && $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet -e device_profiles -e 'agent[$*]' || \
+		(test $* = tflite-runtime && rm -rf .venv-$* && mkdir .venv-$* && echo "tflite-runtime: no wheel for this Python; its tests are skipped")
+	@touch $@
+
+test: setup $(LITE) ## Run the tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-pythons: ## Run the agent's tests on other Pythons that boards have, where they are installed
