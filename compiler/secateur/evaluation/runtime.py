@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import statistics
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from secateur.ir import Samples, SecateurError, arrays_of, joined, sample_count,
 if TYPE_CHECKING:
     from secateur_agent.inference.tflite_model import LiteModel
 
+TFLITE = "tflite"
 _SAMPLES, _ELEMENTS = 256, 1 << 20
 """At most so many samples at once, and about so many elements of inputs: more want memory, and are slower."""
 
@@ -28,6 +32,29 @@ def is_tflite(data: bytes) -> bool:
     return data[4:8] == b"TFL3"
 
 
+def require_runtime(runtime: str) -> None:
+    """Check that files of a runtime can be run here.
+
+    Args:
+        runtime: as profiles name it.
+
+    Raises:
+        SecateurError: if it is not installed.
+    """
+    if runtime == TFLITE:
+        _lite_model()
+
+
+def _lite_model() -> type[LiteModel]:
+    try:
+        from secateur_agent.inference.tflite_model import LiteModel
+    except ImportError:
+        raise SecateurError(
+            "tflite: no runtime is installed here to check the files in; pip install 'secateur[tflite]'"
+        ) from None
+    return LiteModel
+
+
 def open_tflite(data: bytes, threads: int) -> LiteModel:
     """Load a TFLite file.
 
@@ -38,11 +65,23 @@ def open_tflite(data: bytes, threads: int) -> LiteModel:
     Raises:
         SecateurError: if no TFLite runtime is installed.
     """
+    kind = _lite_model()
+    with _without_chatter():
+        return kind(data, threads)
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """TFLite writes which delegate it made to the process's standard error, in the middle of a command's progress."""
+    sys.stderr.flush()
+    kept = os.dup(2)
     try:
-        from secateur_agent.inference.tflite_model import LiteModel
-    except ImportError:
-        raise SecateurError("tflite: no runtime is installed; pip install 'secateur[tflite]'") from None
-    return LiteModel(data, threads)
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class Session:
