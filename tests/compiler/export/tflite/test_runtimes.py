@@ -14,6 +14,7 @@ import digits
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from rungs import twin_outputs
 
@@ -129,6 +130,21 @@ def test_the_agent_measures_a_rung_there(python: Path, tmp_path: Path) -> None:
     assert result.measurement is not None
     assert result.measurement.latency_p50_ms > 0
     assert 10 < result.measurement.peak_rss_mb < 500
+
+
+def test_a_board_without_a_wheel_of_the_runtime_is_told_what_it_has_instead(python: Path, tmp_path: Path) -> None:
+    """Boards for which there is no wheel of ONNX Runtime: onnxruntime#24511, #18951, #16514."""
+    load = replace(request_for(tmp_path, b"", rung(1.0)[1], "int8"), runtime="onnxruntime")
+    command = [str(python), "-m", "secateur_agent.profiling.rung"]
+    request = msgspec.json.encode(ProfileRequest(load=load))
+    ended = subprocess.run(command, input=request, capture_output=True, cwd=tmp_path)
+    result = msgspec.json.decode(ended.stdout, type=ProfileResult)
+    assert b"Traceback" not in ended.stderr
+    assert not result.ok
+    assert "runtime 'onnxruntime': No module named 'onnxruntime'" in result.error
+    assert (
+        "install it with pip install 'secateur-agent[onnxruntime]'; or compile for what is here: tflite 2." in result.error
+    )
 
 
 def test_each_environment_has_its_own_runtime_and_nothing_of_the_host(python: Path) -> None:
