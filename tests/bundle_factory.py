@@ -23,8 +23,8 @@ from secateur_agent.bundle import recipe as rcp
 from secateur_agent.bundle.base import read_base
 from secateur_agent.bundle.golden import golden_inputs
 from secateur_agent.bundle.manifest import FileRef, Golden, Manifest, Metric, Recut, RungEntry, TensorSpec
-from secateur_agent.bundle.materialise import varint
 from secateur_agent.bundle.reader import BundleFolder
+from secateur_agent.bundle.streams import varint
 
 FloatArray = NDArray[np.float32]
 INPUTS = (TensorSpec(name="x", shape=(-1, 4)),)

@@ -27,7 +27,7 @@ for version in "$@"; do
     if [ "$(cat $made_of | cksum)" != "$(cat "$venv/.made-of" 2>/dev/null)" ]; then
         rm -rf "$venv"
         "$python" -m venv "$venv"
-        "$venv/bin/python" -m pip install --quiet -e device_profiles -e 'agent[onnxruntime]' -r requirements-agent-tests.txt
+        "$venv/bin/python" -m pip install --quiet -e device_profiles -e 'agent[onnxruntime,tflite]' -r requirements-agent-tests.txt
         cat $made_of | cksum >"$venv/.made-of"
     fi
     echo "Python $("$venv/bin/python" -c 'import platform, onnxruntime as o; print(platform.python_version(), "with ONNX Runtime", o.__version__)')"

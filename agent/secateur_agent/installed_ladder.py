@@ -48,7 +48,7 @@ class InstalledLadder:
 
     def path(self, rung: str) -> Path:
         """Return where the model file of a rung lies."""
-        return self.folder / f"{rung}.onnx"
+        return self.folder / f"{rung}.model"
 
     def load_request(self, entry: RungEntry, profile: Profile) -> LoadRung:
         """Return what to tell a worker so that it serves this rung."""

@@ -103,7 +103,7 @@ def build_rung(
     precision: str,
     base_sha256: str,
     parent: Recipe | None,
-    runtime: str = "onnxruntime",
+    runtime: str,
     made: QuantizedRung | None = None,
 ) -> BuiltRung:
     """Make one rung.

@@ -41,6 +41,7 @@ from secateur.workspace import (
     checked_name,
     save_workspace,
 )
+from secateur.writing import require_writable
 from secateur_agent.bundle.manifest import Metric
 from secateur_profiles import load as load_profile
 
@@ -129,6 +130,8 @@ def _compile(
     loaded = load_task(task) if isinstance(task, str) else task
     progress("load", 0, 1)
     network = _load(model, loaded)
+    for target in chosen:
+        require_writable(network, target.profile.runtime.name)
     groups = find_groups(network)
     judge = _judge(network, loaded)
     clock.lap("load")

@@ -74,7 +74,8 @@ def recut(
         program = parent_for(mine.parents, master.groups, chosen, found.keep)
         assert program is not None, "the plan is one of those that share a program"
         parent = decode_recipe(read_file(workspace, program.file))
-        rung = build_rung(master, judge, found, mine.next_number, chosen, mine.bases[chosen], parent)
+        runtime = mine.device.runtime.name
+        rung = build_rung(master, judge, found, mine.next_number, chosen, mine.bases[chosen], parent, runtime)
         if rung.gate.reason:
             raise InfeasibleError(f"re-cut for {profile}: {rung.gate.reason}")
         if not rung.inherits:

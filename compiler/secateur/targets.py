@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from secateur.evaluation import describe_machine, runtime_version
+from secateur.evaluation import describe_machine, require_runtime, runtime_version
 from secateur.export import writable
 from secateur.ir import PRECISIONS, SecateurError
 from secateur.search import Estimator, LatencyTable, LatencyTableError, MeasuredTable, Roofline
@@ -70,13 +70,15 @@ def choose_targets(
         notes: gets a line for each table that was found and does not hold, or was measured while a device was throttled.
 
     Raises:
-        SecateurError: if a precision cannot be built, or a given table is for something else.
+        SecateurError: if a precision cannot be built, a runtime is not installed to check its files in, or a given table is
+            for something else.
     """
     machine, version = describe_machine(), runtime_version()
     given = [(path, read_table(path)) for path in tables]
     chosen: list[Estimator] = []
     used: set[Path] = set()
     for profile in profiles:
+        require_runtime(profile.runtime.name)
         precision = choose_precision(profile, precisions)
         estimator: Estimator = Roofline(profile, precision)
         for path, table in given:

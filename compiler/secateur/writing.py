@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from secateur.export import Cut, Program, write_file
 from secateur.ir import PRECISIONS, Groups, Network, Samples
 from secateur.master import Indexes, Master
@@ -39,6 +41,21 @@ def program_of(
     rows = {name: axes[0] for name, axes in index.items()}
     scales = weight_scales(network, master.quantized, rows, activations)
     return write_file(Cut(network, index, shapes, activations, scales), runtime, kind)
+
+
+def require_writable(network: Network, runtime: str) -> None:
+    """Check that a network can be written for a runtime, before anything that takes long.
+
+    Args:
+        network: in normal form.
+        runtime: that reads the files.
+
+    Raises:
+        SecateurError: if the runtime has no operator for one of the network's.
+    """
+    index = {name: tuple(np.arange(size) for size in weight.shape) for name, weight in network.weights.items()}
+    shapes = {name: weight.shape for name, weight in network.weights.items()}
+    write_file(Cut(network, index, shapes), runtime, PRECISIONS["fp32"])
 
 
 def rung_file(

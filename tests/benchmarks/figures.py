@@ -164,6 +164,17 @@ _ALL = (
         "≥", -0.2, "points", "cifar.quantized", long=True,
     ),
     Figure(
+        "tflite-accuracy",
+        "Test accuracy of a rung's int8 TFLite file in a runtime minus that of its int8 ONNX file, in the same ladder.",
+        "≥", -0.5, "points", "cifar.quantized", long=True,
+    ),
+    Figure(
+        "tflite-snr",
+        "Signal-to-noise ratio of a TFLite file whose int8 weights are slices of the base, minus that of the same rung "
+        "quantized per channel by itself, both against the rung in torch and with the same ranges.",
+        "≥", -1, "dB", "tflite",
+    ),
+    Figure(
         "vs-torch-pruning",
         "Test accuracy of a network that Secateur cut, distilled by itself from the original's weights, minus that of one "
         "that Torch-Pruning cut, with the same distillation: 300 steps of 128 images. At shares of work "

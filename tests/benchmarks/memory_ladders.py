@@ -42,18 +42,19 @@ class MemoryRung:
     planned_mb: float
 
 
-def memory_ladder(name: str, precision: str, work: Path) -> list[MemoryRung]:
+def memory_ladder(name: str, precision: str, work: Path, board: str = PROFILE) -> list[MemoryRung]:
     """Write a network's rungs at five widths, the widest first.
 
     Args:
         name: one of `NAMES`.
         precision: of the files.
         work: folder for them.
+        board: profile that they are for.
     """
     began = time.monotonic()
-    module, side = _module(name), _SIDES[name]
+    module, side = module_of(name), _SIDES[name]
     network = export_module(module, (3, side, side))
-    groups, profile = find_groups(network), load_profile(PROFILE)
+    groups, profile = find_groups(network), load_profile(board)
     costs, roofline = Costs(network, groups), Roofline(profile, precision)
     images = np.random.default_rng(0).standard_normal((4, 3, side, side)).astype(np.float32)
     inputs, outputs = tensor_specs(network)
@@ -63,8 +64,8 @@ def memory_ladder(name: str, precision: str, work: Path) -> list[MemoryRung]:
         keep |= {
             g.id: max(_GRID, round(g.size * width / _GRID) * _GRID) for g in groups.groups if g.size > _GRID and width < 1
         }
-        data = file_of(cut(network, groups, keep), images, precision)
-        path = work / f"{name}-r{number}-{precision}.onnx"
+        data = file_of(cut(network, groups, keep), images, precision, runtime=profile.runtime.name)
+        path = work / f"{name}-{board}-r{number}-{precision}.model"
         path.write_bytes(data)
         load = LoadRung(
             rung=f"r{number}-{precision}",
@@ -83,7 +84,8 @@ def memory_ladder(name: str, precision: str, work: Path) -> list[MemoryRung]:
     return rungs
 
 
-def _module(name: str) -> Any:
+def module_of(name: str) -> Any:
+    """Return one of the networks."""
     torch.set_num_threads(1)
     if name != LITE0:
         return warmed_network(name)
@@ -94,4 +96,4 @@ def _module(name: str) -> Any:
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
 
 
-__all__ = ["LITE0", "MOBILENET", "NAMES", "RESNET", "MemoryRung", "memory_ladder"]
+__all__ = ["LITE0", "MOBILENET", "NAMES", "RESNET", "MemoryRung", "memory_ladder", "module_of"]

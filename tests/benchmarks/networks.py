@@ -19,7 +19,8 @@ from secateur.pipeline import CompileSettings, compile
 
 from .case import say
 
-PROFILE = "linux-x86-64"
+PROFILE, PHONE = "linux-x86-64", "android-phone"
+"""Whose rungs are ONNX files, and TFLite files."""
 RUNGS = 5
 SPREAD = 1.0
 RESNET, MOBILENET = "resnet20", "mobilenetv2"
@@ -136,16 +137,19 @@ def shared_keys(work: Path) -> Keys:
     return load_keys(folder) if folder.exists() else create_keys(folder)
 
 
-def compiled(name: str, work: Path) -> BundleFolder:
-    """Return the bundle of a network, compiled by the first case of this run that needs it; its workspace is beside it."""
+def compiled(name: str, work: Path, board: str = PROFILE) -> BundleFolder:
+    """Return the bundle of a network for a profile, compiled by the first case of this run that needs it.
+
+    Its workspace is beside it.
+    """
     keys = shared_keys(work)
-    path = work / name / f"{name}-{PROFILE}.bundle"
+    path = work / f"{name}-{board}" / f"{name}-{board}.bundle"
     if not path.exists():
         began = time.monotonic()
         module, task = warmed_network(name), Task(images(name), name)
         # Every planned rung is wanted, whichever of them are slow on this machine.
         settings = CompileSettings(rungs=RUNGS, steps=0, precisions=("int8",), verify_latency=False)
-        result = compile(module, task, [PROFILE], path.parent, name, keys, settings)
+        result = compile(module, task, [board], path.parent, name, keys, settings)
         dropped = result.profiles[0].dropped
         say(f"{TITLES[name]}: compiled in {time.monotonic() - began:.0f} s" + (f"; dropped {dropped}" if dropped else ""))
     return BundleFolder(path, keys.root)

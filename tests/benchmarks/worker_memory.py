@@ -18,6 +18,8 @@ from .case import Measured, say
 from .memory_ladders import NAMES, memory_ladder
 from .networks import PROFILE
 
+BOARDS = (PROFILE, "android-phone")
+"""A profile for each runtime; both run here."""
 PRECISIONS = ("fp32", "int8")
 REPEATS = 3
 RUNS = 20
@@ -32,20 +34,25 @@ print(peak_rss_mb())
 
 def measure(work: Path) -> list[Measured]:
     """Measure every rung of every network in fresh processes, and a process without a model."""
-    profile = load_profile(PROFILE)
-    bare_mb = float(np.median([_bare_mb(profile.runtime.name) for _ in range(REPEATS)]))
-    say(f"the bare runtime takes {bare_mb:.1f} MB, the profile says {profile.memory.runtime_base_mb:g}")
+    return [each for board in BOARDS for each in _of_board(board, work)]
+
+
+def _of_board(board: str, work: Path) -> list[Measured]:
+    profile = load_profile(board)
+    runtime = profile.runtime.name
+    bare_mb = float(np.median([_bare_mb(runtime) for _ in range(REPEATS)]))
+    say(f"the bare {runtime} takes {bare_mb:.1f} MB, the profile {board} says {profile.memory.runtime_base_mb:g}")
     found = []
     for name, title in NAMES.items():
         for precision in PRECISIONS:
             ratios = []
-            for rung in memory_ladder(name, precision, work):
+            for rung in memory_ladder(name, precision, work, board):
                 measured_mb = float(np.median([_peak_mb(rung.load) for _ in range(REPEATS)]))
                 planned_mb = rung.planned_mb - profile.memory.runtime_base_mb
                 ratios.append(planned_mb / (measured_mb - bare_mb))
                 say(f"{rung.load.rung}: planned {planned_mb:.1f} MB, measured {measured_mb - bare_mb:.1f}: {ratios[-1]:.3f}")
             told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-            case = f"{title}, {precision}, widths from 1 to a quarter: {told}"
+            case = f"{title}, {runtime}, {precision}, widths from 1 to a quarter: {told}"
             found.append(Measured("worker-memory", case, max(abs(ratio - 1) for ratio in ratios)))
     return found
 

@@ -48,12 +48,14 @@ def master_of(name: str, folded: bool = False) -> Master:
     return Master(network, groups, scores, [(groups.full(), statistics)], calibration)
 
 
-def rung_of(master: Master, share: float, precision: str, dropped: tuple[str, ...] = ()) -> MadeRung:
+def rung_of(
+    master: Master, share: float, precision: str, dropped: tuple[str, ...] = (), runtime: str = "onnxruntime"
+) -> MadeRung:
     """Cut a rung that keeps this share of every group and does without some blocks."""
     keep = {group.id: max(1, round(share * group.size)) for group in master.groups.groups}
     keep |= {block.id: int(block.id not in dropped) for block in master.groups.blocks}
     network = master.rung_network(keep)
-    program = program_of(master, network, master.index(keep), precision)
+    program = program_of(master, network, master.index(keep), precision, runtime=runtime)
     recipe, data = program.recipe(master.base(precision))
     return MadeRung(keep, network, program, recipe, data)
 

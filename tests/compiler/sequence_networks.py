@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from secateur.criteria import Evidence, score
+from secateur.evaluation import Session
 from secateur.export import Cut, write_file
+from secateur.export.tflite.rung import Unwritable
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
-from secateur.ir import PRECISIONS, Groups, Network
+from secateur.ir import PRECISIONS, Groups, Network, arrays_of, samples_of
 from secateur.load import load_onnx
 from secateur.load.torch_model import to_onnx
 from secateur.pruning import cut, sort_groups
@@ -190,7 +192,9 @@ def cuttable_share(network: Network, groups: Groups) -> float:
     return sum(a.macs for a, b in zip(full, least) if b.macs < a.macs) / sum(a.macs for a in full)
 
 
-def rung_file(network: Network, groups: Groups, keep: Mapping[str, int]) -> tuple[Network, bytes]:
+def rung_file(
+    network: Network, groups: Groups, keep: Mapping[str, int], runtime: str = "onnxruntime"
+) -> tuple[Network, bytes]:
     """Cut a network and export it as float32."""
     small = cut(network, groups, keep)
     index = {
@@ -199,7 +203,7 @@ def rung_file(network: Network, groups: Groups, keep: Mapping[str, int]) -> tupl
     }
     base = {name: weight.astype("<f4") for name, weight in network.weights.items()}
     shapes = {name: weight.shape for name, weight in network.weights.items()}
-    return small, write_file(Cut(small, index, shapes), "onnxruntime", PRECISIONS["fp32"]).recipe(base)[1]
+    return small, write_file(Cut(small, index, shapes), runtime, PRECISIONS["fp32"]).recipe(base)[1]
 
 
 def random_feeds(network: Network, batch: int = 3) -> dict[str, Tensor]:
@@ -216,20 +220,36 @@ def in_onnxruntime(data: bytes, feeds: Mapping[str, Tensor]) -> list[NDArray[Any
     return session.run(None, {name: value.numpy() for name, value in feeds.items()})  # type: ignore[no-any-return]
 
 
-def check(model: onnx.ModelProto, batch: int = 3) -> Checked:
-    """Load a model (which compares it with ONNX Runtime), prove its groups, cut it to half, export it, run it."""
+def check(model: onnx.ModelProto, batch: int = 3, not_in_tflite: str = "") -> Checked:
+    """Load a model (which compares it with ONNX Runtime), prove its groups, cut it to half, export it, run it.
+
+    Args:
+        model: the file.
+        batch: samples that the cut network is run on.
+        not_in_tflite: why TFLite has no file of it; empty if it has.
+    """
     network = load_onnx(model)
     groups = find_groups(network)
     assert prove(network, groups, cut, random_keeps(groups, 2)) <= 1e-9
     ordered = sort_groups(network, groups, score("magnitude-l2", Evidence(network, groups)))
     assert prove_sorted(network, ordered) <= 1e-9
-    small, data = rung_file(ordered, groups, {group.id: max(1, group.size // 2) for group in groups.groups})
+    keep = {group.id: max(1, group.size // 2) for group in groups.groups}
+    small, data = rung_file(ordered, groups, keep)
     feeds = random_feeds(network, batch)
     with torch.no_grad():
         expected = run(small, feeds, fixed_values(small))
     for reference, got in zip(expected.values(), in_onnxruntime(data, feeds), strict=True):
         assert got.shape == tuple(reference.shape)
         assert np.abs(got - reference.numpy()).max() <= 1e-4 * max(1.0, float(reference.abs().max()))
+    if not_in_tflite:
+        with pytest.raises(Unwritable, match=not_in_tflite):
+            rung_file(ordered, groups, keep, "tflite")
+    else:
+        data = rung_file(ordered, groups, keep, "tflite")[1]
+        inputs = samples_of([value.numpy() for value in feeds.values()])
+        for reference, got in zip(expected.values(), arrays_of(Session(data).outputs(inputs)), strict=True):
+            assert got.shape == tuple(reference.shape)
+            assert np.abs(got - reference.numpy()).max() <= 1e-4 * max(1.0, float(reference.abs().max()))
     return Checked(network, groups, cuttable_share(network, groups))
 
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secateur_agent.bundle.manifest import BundleError
-from secateur_agent.bundle.recipe import VECTOR_ITEM_BYTES, Length, Literal, Product, Recipe, Slice, Varint, Vector
+from secateur_agent.bundle.recipe import (
+    VECTOR_ITEM_BYTES,
+    Align,
+    Length,
+    Literal,
+    Product,
+    Recipe,
+    Slice,
+    Span,
+    Varint,
+    Vector,
+    Word,
+)
+from secateur_agent.bundle.sizes import Base, computed_pieces
+from secateur_agent.bundle.streams import Streams, varint, word
 
 _MAX_RANGES = 1024
-
-Base = Mapping[str, NDArray[np.generic]]
-
-
-def varint(value: int) -> bytes:
-    """Encode a non-negative integer as a protobuf base-128 varint."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(0x80 | value & 0x7F)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def materialise(recipe: Recipe, base: Base, write: Callable[[bytes], object], what: str = "rung") -> None:
@@ -57,52 +59,20 @@ def materialise_bytes(recipe: Recipe, base: Base, what: str = "rung") -> bytes:
     return b"".join(pieces)
 
 
-class _Streams:
-    """The streams of a recipe, each read from the front."""
-
-    def __init__(self, recipe: Recipe, what: str) -> None:
-        self._what = what
-        self._bytes = {"literals": memoryview(recipe.literals), "vectors": memoryview(recipe.vectors)}
-        self._ints = iter(recipe.ints)
-        self._slices = iter(recipe.slices)
-
-    def take(self, stream: str, count: int) -> bytes:
-        rest = self._bytes[stream]
-        if count > len(rest):
-            raise BundleError(f"{self._what}: the recipe wants {count} more bytes of {stream}, {len(rest)} are left")
-        self._bytes[stream] = rest[count:]
-        return bytes(rest[:count])
-
-    def integer(self) -> int:
-        for value in self._ints:
-            return value
-        raise BundleError(f"{self._what}: the recipe wants more integers than it has")
-
-    def ranges(self) -> tuple[tuple[int, ...], ...]:
-        for value in self._slices:
-            return value
-        raise BundleError(f"{self._what}: the recipe wants more slices than it has")
-
-    def finish(self) -> None:
-        left = [name for name, rest in self._bytes.items() if len(rest)]
-        for name, rest in (("ints", self._ints), ("slices", self._slices)):
-            left += [name] if next(iter(rest), None) is not None else []
-        if left:
-            raise BundleError(f"{self._what}: the recipe does not use all of its {' and '.join(left)}")
-
-
 def write_pieces(recipe: Recipe, base: Base, what: str) -> Iterator[bytes]:
     """Yield the pieces of the file that a recipe writes, digest not checked: for the host, which computes it."""
-    streams = _Streams(recipe, what)
+    streams = Streams(recipe, what)
     written: list[tuple[str, bytes]] = []
-    lengths = _lengths(recipe, base, what)
+    computed = computed_pieces(recipe, base, what)
     for number, op in enumerate(recipe.ops):
-        if isinstance(op, Length):
-            yield varint(lengths[number])
+        if isinstance(op, (Length, Span, Align)):
+            yield computed[number]
         elif isinstance(op, Literal):
             yield streams.take("literals", op.length)
         elif isinstance(op, Varint):
             yield varint(streams.integer())
+        elif isinstance(op, Word):
+            yield word(streams.integer(), what)
         elif isinstance(op, Slice):
             if op.tensor not in base:
                 raise BundleError(f"{what}: the base has no tensor {op.tensor!r}")
@@ -114,52 +84,6 @@ def write_pieces(recipe: Recipe, base: Base, what: str) -> Iterator[bytes]:
         else:
             yield _product(op, written, streams.take("vectors", 4), what)
     streams.finish()
-
-
-def _lengths(recipe: Recipe, base: Base, what: str) -> dict[int, int]:
-    """Return what each `Length` operation writes, by its number; nothing is copied to find out."""
-    if not any(isinstance(op, Length) for op in recipe.ops):
-        return {}
-    streams = _Streams(recipe, what)
-    sizes: list[int] = []
-    vectors: list[int] = []
-    for op in recipe.ops:
-        if isinstance(op, Literal):
-            sizes.append(op.length)
-        elif isinstance(op, Varint):
-            sizes.append(len(varint(streams.integer())))
-        elif isinstance(op, Slice):
-            sizes.append(_slice_bytes(op, base, streams.ranges(), what))
-        elif isinstance(op, Vector):
-            vectors.append(streams.integer() * VECTOR_ITEM_BYTES[op.dtype])
-            sizes.append(vectors[-1])
-        elif isinstance(op, Product):
-            if op.vector >= len(vectors):
-                raise BundleError(f"{what}: the recipe multiplies vector {op.vector}, which is not an f32 vector before it")
-            sizes.append(vectors[op.vector])
-        else:
-            sizes.append(0)
-    found: dict[int, int] = {}
-    behind = [0] * (len(sizes) + 1)
-    for number in range(len(sizes) - 1, -1, -1):
-        op = recipe.ops[number]
-        if isinstance(op, Length):
-            if number + 1 + op.ops > len(sizes):
-                raise BundleError(f"{what}: the recipe measures {op.ops} operations, more than follow")
-            found[number] = behind[number + 1] - behind[number + 1 + op.ops]
-            sizes[number] = len(varint(found[number]))
-        behind[number] = behind[number + 1] + sizes[number]
-    return found
-
-
-def _slice_bytes(op: Slice, base: Base, ranges: tuple[tuple[int, ...], ...], what: str) -> int:
-    if op.tensor not in base:
-        raise BundleError(f"{what}: the base has no tensor {op.tensor!r}")
-    tensor = base[op.tensor]
-    count = tensor.itemsize
-    for size, flat in zip(tensor.shape, ranges):
-        count *= sum(flat[1::2]) - sum(flat[0::2]) if flat else size
-    return max(0, count)
 
 
 def _product(op: Product, written: list[tuple[str, bytes]], scalar: bytes, what: str) -> bytes:

@@ -18,8 +18,9 @@ from msgspec import Meta
 
 from secateur_agent.bundle.base import read_base
 from secateur_agent.bundle.manifest import BundleError, Manifest, RungEntry, open_manifest, open_recut
-from secateur_agent.bundle.materialise import Base, materialise
+from secateur_agent.bundle.materialise import materialise
 from secateur_agent.bundle.reader import load_recipe
+from secateur_agent.bundle.sizes import Base
 from secateur_agent.protocol.messages import RungId, Sha256
 from secateur_agent.store import Store, StoreError, make_folder
 from secateur_agent.store.blobs import file_digest
@@ -80,7 +81,7 @@ class _Writer:
         make_folder(out)
 
     def write(self, rung: RungEntry, is_recut: bool) -> Path:
-        path = self._out / f"{rung.id}.onnx"
+        path = self._out / f"{rung.id}.model"
         if _holds(path, rung.file_sha256):
             return path
         recipe = load_recipe(self._store.read(rung.recipe), rung, self._read_listed, must_inherit=is_recut)

@@ -15,7 +15,8 @@ MAX_UNPACKED_BYTES = 16 << 20
 MAX_RESULT_BYTES = 1 << 31
 VECTOR_ITEM_BYTES = {"f32": 4, "i8": 1, "u8": 1, "i32": 4, "i64": 8}
 
-LITERAL, VARINT, SLICE, VECTOR, PRODUCT, LENGTH = range(6)
+LITERAL, VARINT, SLICE, VECTOR, PRODUCT, LENGTH, WORD, SPAN, ALIGN = range(9)
+_OPS = Meta(ge=0, le=65536)
 
 
 class Literal(msgspec.Struct, array_like=True, tag=LITERAL, frozen=True):
@@ -50,10 +51,32 @@ class Product(msgspec.Struct, array_like=True, tag=PRODUCT, frozen=True):
 class Length(msgspec.Struct, array_like=True, tag=LENGTH, frozen=True):
     """Write, as a protobuf varint, how many bytes the next ``ops`` operations write."""
 
-    ops: Annotated[int, Meta(ge=0, le=65536)]
+    ops: Annotated[int, _OPS]
 
 
-Op = Literal | Varint | Slice | Vector | Product | Length
+class Word(msgspec.Struct, array_like=True, tag=WORD, frozen=True):
+    """Write the next integer as 32 bits, the lowest byte first."""
+
+
+class Span(msgspec.Struct, array_like=True, tag=SPAN, frozen=True):
+    """Write ``extra`` + the bytes that the next ``ops`` operations write ÷ ``unit``, as 32 bits.
+
+    FlatBuffers' offsets are that, and the lengths of its vectors.
+    """
+
+    ops: Annotated[int, _OPS]
+    unit: Annotated[int, Meta(ge=1, le=16)] = 1
+    extra: Annotated[int, Meta(ge=0, le=16)] = 0
+
+
+class Align(msgspec.Struct, array_like=True, tag=ALIGN, frozen=True):
+    """Write zeros until ``ahead`` bytes further the position in the file is a multiple of ``boundary``."""
+
+    boundary: Annotated[int, Meta(ge=1, le=64)]
+    ahead: Annotated[int, Meta(ge=0, le=64)] = 0
+
+
+Op = Literal | Varint | Slice | Vector | Product | Length | Word | Span | Align
 Ranges = tuple[tuple[Annotated[int, Meta(ge=0, le=1 << 40)], ...], ...]
 
 
@@ -123,7 +146,7 @@ def vector_lengths(recipe: Recipe, ops: tuple[Op, ...]) -> list[int]:
     """
     lengths, position = [], 0
     for op in ops:
-        if isinstance(op, (Varint, Vector)):
+        if isinstance(op, (Varint, Vector, Word)):
             if position >= len(recipe.ints):
                 raise BundleError("recipe: the program wants more integers than it has")
             if isinstance(op, Vector):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from secateur_agent.inference.control import LoadRung
 from secateur_agent.inference.runtimes import backend_module, known_runtimes
+from secateur_agent.runtime_versions import runtime_version
 
 _READ_BYTES = 1 << 20
 _WARM_UP_RUNS = 2
@@ -114,7 +115,9 @@ def _backend_class(runtime: str) -> type[Backend]:
         try:
             importlib.import_module(backend_module(runtime))
         except ImportError as error:
+            here = [f"{other} {version}" for other in known if (version := runtime_version(other))]
+            rather = f"; or compile for what is here: {', '.join(here)}" if here else ""
             raise BackendError(
-                f"runtime {runtime!r}: {one_line(error)}; install it with pip install 'secateur-agent[{runtime}]'"
+                f"runtime {runtime!r}: {one_line(error)}; install it with pip install 'secateur-agent[{runtime}]'{rather}"
             ) from None
     return Backend.registry[runtime]

@@ -20,6 +20,7 @@ from secateur_agent.bundle.manifest import TensorSpec
 from secateur_agent.inference.backend import Backend, BackendError, one_line
 from secateur_agent.inference.control import LoadRung
 from secateur_agent.inference.onnx_versions import onnx_versions
+from secateur_agent.inference.onnxruntime_optimized import kept_session
 from secateur_agent.inference.onnxruntime_providers import CPU_PROVIDER, prepare_cache, provider_options, unsuited
 
 _ERRORS_ONLY = 3
@@ -143,7 +144,17 @@ def session_options(precision: str, threads: int) -> Any:
 
 def _session(load: LoadRung, providers: list[str]) -> Any:
     asked = [(provider, provider_options(provider, load)) for provider in providers]
-    return onnxruntime.InferenceSession(load.path, session_options(load.precision, load.threads), providers=asked)
+
+    def options() -> Any:
+        return session_options(load.precision, load.threads)
+
+    def start(path: str, chosen: Any) -> Any:
+        return onnxruntime.InferenceSession(path, chosen, providers=asked)
+
+    # With other providers parts of the graph are theirs, and cannot be kept.
+    if load.cache and providers == [CPU_PROVIDER]:
+        return kept_session(load, options, start)
+    return start(load.path, options())
 
 
 def _check(what: str, specs: Sequence[TensorSpec], arguments: Sequence[Any]) -> None:

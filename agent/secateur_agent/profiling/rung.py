@@ -7,6 +7,7 @@ its own, because peak memory is a property of a process's whole life.
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,7 @@ def profile(request: ProfileRequest) -> ProfileResult:
         The result; ``ok`` is False, with one line of reason, if it cannot be loaded or computes something else.
     """
     load = request.load
+    _compile(load)
     try:
         backend = open_backend(load)
         started = time.monotonic()  # a runtime that compiles the file at its first start may take minutes for that
@@ -104,6 +106,22 @@ def _with_energy(measured: RungMeasurement, energy: Energy | None) -> RungMeasur
         return measured
     energy_mj = float(f"{max(energy.energy_mj, 1e-9):.4g}")
     return msgspec.structs.replace(measured, energy_mj=energy_mj, energy_quality="measured")
+
+
+def _compile(load: LoadRung) -> None:
+    """Let a child process fill the cache of what a runtime compiles: that takes memory which later starts do not.
+
+    Whatever is wrong with the rung is found and told when this process loads it.
+    """
+    if not load.cache or not hasattr(os, "fork"):
+        return
+    child = os.fork()
+    if child == 0:
+        try:
+            open_backend(load)
+        finally:
+            os._exit(0)  # neither the parent's output nor its exit handlers are the child's
+    os.waitpid(child, 0)
 
 
 def _golden_errors(request: ProfileRequest, backend: Backend) -> list[tuple[float, float]]:

@@ -67,7 +67,7 @@ class Store:
             StoreError: if the digest or the rung's id is malformed.
         """
         try:
-            return self._models / _checked(manifest_sha256) / f"{checked_id(rung)}.onnx"
+            return self._models / _checked(manifest_sha256) / f"{checked_id(rung)}.model"
         except TopicError as error:
             raise StoreError(str(error)) from None
 

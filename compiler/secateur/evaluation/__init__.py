@@ -3,7 +3,7 @@
 from secateur.evaluation.fresh_process import measure_rung
 from secateur.evaluation.gate import GateResult, check_rung, golden_check
 from secateur.evaluation.machine import describe_machine, runtime_version
-from secateur.evaluation.runtime import Session, snr_db
+from secateur.evaluation.runtime import Session, require_runtime, snr_db
 from secateur.evaluation.timing import Timing, time_interleaved
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "describe_machine",
     "golden_check",
     "measure_rung",
+    "require_runtime",
     "runtime_version",
     "snr_db",
     "time_interleaved",

@@ -34,7 +34,7 @@ def measure_rung(
         SecateurError: if the file cannot be run here.
     """
     with tempfile.TemporaryDirectory(prefix="secateur-measure-") as folder:
-        path = Path(folder) / "rung.onnx"
+        path = Path(folder) / "rung.model"
         path.write_bytes(data)
         load = LoadRung(
             rung=entry.id,

@@ -25,7 +25,7 @@ def shared_constant(writer: OnnxWriter, cut: Cut, name: str, precision: Precisio
 
 def _stored(writer: OnnxWriter, cut: Cut, name: str, axes: tuple[int, ...], precision: Precision) -> str:
     half = precision.weights == "<f2"
-    piece = BaseSlice(name, cut.index[name], tuple(cut.shapes[name]), axes, 2 if half else 4)
+    piece = BaseSlice(name, cut.index[name], tuple(cut.shapes[name]), axes)
     stored = writer.initializer(piece, piece.shape, _HALF if half else _FLOAT)
     return writer.node("Cast", [stored], to=_FLOAT) if half else stored
 
@@ -39,7 +39,7 @@ def integer_weight(writer: OnnxWriter, cut: Cut, node: Node) -> tuple[str, Priva
         The name of the dequantized weight, and the scales, (out,).
     """
     name, axes = node.attrs["weight"], weight_axes(cut.network, node)
-    piece = BaseSlice(name, cut.index[name], tuple(cut.shapes[name]), axes, 1)
+    piece = BaseSlice(name, cut.index[name], tuple(cut.shapes[name]), axes)
     values = writer.initializer(piece, piece.shape, _INT8)
     scales = PrivateVector(cut.weight_scales[name])
     scale_name = writer.initializer(scales, scales.values.shape, _FLOAT)

@@ -15,7 +15,7 @@ from onnx import helper
 
 from secateur.export.program import BaseSlice, Integer, Measured, Piece, PrivateVector, Program, ScaledVector
 from secateur.ir import Network
-from secateur_agent.bundle.materialise import varint
+from secateur_agent.bundle.streams import varint
 
 IR_VERSION = 9
 OPSET = 18

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur_agent.bundle import recipe as rc
-from secateur_agent.bundle.materialise import Base, varint, write_pieces
+from secateur_agent.bundle.materialise import write_pieces
+from secateur_agent.bundle.sizes import Base
 
+_WORD_BYTES = 4
 _DTYPES = {"<f4": "f32", "|i1": "i8", "|u1": "u8", "<i4": "i32", "<i8": "i64"}
 
 
@@ -26,10 +28,12 @@ class Integer:
 
     value: int
 
-    @property
-    def size(self) -> int:
-        """Bytes it takes."""
-        return len(varint(self.value))
+
+@dataclass(frozen=True)
+class Word:
+    """An integer written as 32 bits, which may differ between rungs."""
+
+    value: int
 
 
 @dataclass(frozen=True)
@@ -40,18 +44,12 @@ class BaseSlice:
     index: tuple[NDArray[np.int64], ...]
     full: tuple[int, ...]
     axes: tuple[int, ...]
-    item_bytes: int
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape after the permutation."""
         sizes = [len(i) for i in self.index] + list(self.full[len(self.index) :])
         return tuple(sizes[axis] for axis in self.axes) if self.axes else tuple(sizes)
-
-    @property
-    def size(self) -> int:
-        """Bytes it takes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.item_bytes
 
     @property
     def ranges(self) -> rc.Ranges:
@@ -66,11 +64,6 @@ class PrivateVector:
 
     values: NDArray[np.generic]
 
-    @property
-    def size(self) -> int:
-        """Bytes it takes."""
-        return self.values.nbytes
-
 
 @dataclass(frozen=True, eq=False)
 class ScaledVector:
@@ -79,11 +72,6 @@ class ScaledVector:
     vector: PrivateVector
     factor: float
 
-    @property
-    def size(self) -> int:
-        """Bytes it takes."""
-        return self.vector.size
-
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -91,19 +79,38 @@ class Measured:
 
     pieces: Sequence[Piece]
 
-    @property
-    def size(self) -> int:
-        """Bytes it takes, with the length."""
-        inner = size_of(self.pieces)
-        return len(varint(inner)) + inner
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """Pieces with their length before them, in items of ``item_bytes``, as 32 bits."""
+
+    pieces: Sequence[Piece]
+    item_bytes: int
 
 
-Piece: TypeAlias = "bytes | Integer | BaseSlice | PrivateVector | ScaledVector | Measured"
+@dataclass(frozen=True)
+class Aligned:
+    """Zeros, until ``ahead`` bytes further the position in the file is a multiple of ``boundary``."""
+
+    boundary: int
+    ahead: int = 0
 
 
-def size_of(pieces: Iterable[Piece]) -> int:
-    """Return the bytes that pieces take."""
-    return sum(len(piece) if isinstance(piece, bytes) else piece.size for piece in pieces)
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """A place in the file, behind all `Offset` to it."""
+
+
+@dataclass(frozen=True)
+class Offset:
+    """The distance from here to a mark in bytes, as 32 bits."""
+
+    to: Mark
+
+
+Piece: TypeAlias = (
+    "bytes | Integer | Word | BaseSlice | PrivateVector | ScaledVector | Measured | Counted | Aligned | Mark | Offset"
+)
 
 
 def _ranges(index: NDArray[np.int64], size: int) -> tuple[int, ...]:
@@ -129,11 +136,11 @@ class Program:
         """
         streams = _Streams()
         streams.add(self.pieces)
-        size = size_of(self.pieces)
+        streams.finish()
         draft = rc.Recipe(
             1,
             bytes(32),
-            size,
+            0,
             b"",
             tuple(streams.ops),
             bytes(streams.literals),
@@ -142,7 +149,7 @@ class Program:
             bytes(streams.vectors),
         )
         data = b"".join(write_pieces(draft, base, "rung"))
-        return msgspec.structs.replace(draft, sha256=hashlib.sha256(data).digest()), data
+        return msgspec.structs.replace(draft, sha256=hashlib.sha256(data).digest(), size=len(data)), data
 
 
 class _Streams:
@@ -154,6 +161,13 @@ class _Streams:
         self.ints: list[int] = []
         self.slices: list[rc.Ranges] = []
         self._numbers: dict[int, int] = {}
+        self._marks: dict[int, int] = {}
+        self._offsets: list[tuple[int, Mark]] = []
+
+    def finish(self) -> None:
+        """Fill in what offsets could not know when they were added: where their marks are."""
+        for place, mark in self._offsets:
+            self.ops[place] = rc.Span(self._marks[id(mark)] - place - 1, 1, _WORD_BYTES)
 
     def add(self, pieces: Iterable[Piece]) -> None:
         """Add pieces; neighbouring literals become one operation."""
@@ -181,11 +195,22 @@ class _Streams:
             elif isinstance(piece, ScaledVector):
                 self.ops.append(rc.Product(self._numbers[id(piece.vector)]))
                 self.vectors += np.asarray(piece.factor, "<f4").tobytes()
+            elif isinstance(piece, Word):
+                self.ops.append(rc.Word())
+                self.ints.append(piece.value)
+            elif isinstance(piece, Aligned):
+                self.ops.append(rc.Align(piece.boundary, piece.ahead))
+            elif isinstance(piece, Mark):
+                self._marks[id(piece)] = len(self.ops)
+            elif isinstance(piece, Offset):
+                self._offsets.append((len(self.ops), piece.to))
+                self.ops.append(rc.Span(0))
             else:
                 place = len(self.ops)
                 self.ops.append(rc.Length(0))
                 self.add(piece.pieces)
-                self.ops[place] = rc.Length(len(self.ops) - place - 1)
+                measured = len(self.ops) - place - 1
+                self.ops[place] = rc.Length(measured) if isinstance(piece, Measured) else rc.Span(measured, piece.item_bytes)
 
 
 def child_of(recipe: rc.Recipe, parent: rc.Recipe, parent_sha256: bytes) -> rc.Recipe | None:

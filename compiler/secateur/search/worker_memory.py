@@ -8,9 +8,10 @@ A worker peaks while it builds its session or in the first runs, and it is not t
 - activations: the arena takes memory in growing chunks during the first run and one block for all tensors in the second, so
   the tensors alive at once count about twice; int8 convolutions add a rearranged copy of input and output and 32-bit sums.
 
-All of it is linear in weights and live elements, so three numbers per runtime and precision describe it. They were fitted by
-least squares of the relative error to fresh workers (x86-64 with AVX2, one thread, batch 1, ONNX Runtime 1.32) that ran
-ResNet-20, MobileNetV2 and EfficientNet-Lite0 at five widths each; the benchmark ``worker-memory`` holds them against that.
+All of it is linear in weights and live elements, so three numbers per runtime and precision describe it. They were fitted to
+fresh workers (x86-64 with AVX2, batch 1) that ran ResNet-20, MobileNetV2 and EfficientNet-Lite0 at five widths each: ONNX
+Runtime 1.32 with one thread by least squares of the relative error; TFLite (ai-edge-litert 2.3, two threads), which maps the
+file and packs weights once, by the least largest relative error. The benchmark ``worker-memory`` holds them against that.
 A runtime or precision that was not measured gets the plain sum: file, one copy to compute with, two of the activations.
 """
 
@@ -48,6 +49,12 @@ _MEASURED = {
         "int8-weight-only": WorkerMemory(12.5, 8.2, 7.0),
         "int8": WorkerMemory(13.2, 3.2, 14.2),
         "int8-symmetric": WorkerMemory(13.2, 6.0, 17.0),
+    },
+    "tflite": {
+        "fp32": WorkerMemory(6.65, 6.3, 10.7),
+        "fp16": WorkerMemory(6.65, 6.3, 10.7),
+        "int8-weight-only": WorkerMemory(6.55, 7.3, 10.7),
+        "int8": WorkerMemory(6.97, 0.8, 7.26),
     },
 }
 

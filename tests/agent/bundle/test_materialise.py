@@ -18,8 +18,22 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from secateur_agent.bundle.manifest import BundleError
-from secateur_agent.bundle.materialise import cut_tensor, materialise, materialise_bytes, varint
-from secateur_agent.bundle.recipe import Literal, Op, Product, Ranges, Recipe, Slice, Varint, Vector
+from secateur_agent.bundle.materialise import cut_tensor, materialise, materialise_bytes
+from secateur_agent.bundle.recipe import (
+    Align,
+    Length,
+    Literal,
+    Op,
+    Product,
+    Ranges,
+    Recipe,
+    Slice,
+    Span,
+    Varint,
+    Vector,
+    Word,
+)
+from secateur_agent.bundle.streams import varint
 
 BASE: dict[str, NDArray[Any]] = {"w": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "s": np.arange(4, dtype=np.int8)}
 
@@ -137,6 +151,11 @@ def test_more_ranges_than_the_limit_are_refused() -> None:
         recipe((Literal(1),), b"b", literals=b"a"),
         recipe((Literal(1),), b"", literals=b"a"),
         recipe((Literal(1),), b"ab", literals=b"a"),
+        recipe((Word(),), bytes(4)),
+        recipe((Word(),), bytes(4), ints=(1 << 32,)),
+        recipe((Span(1),), bytes(4)),
+        recipe((Span(1, 2), Literal(1)), b"\0\0\0\0a", literals=b"a"),
+        recipe((Length(1), Align(4)), bytes(4)),
     ],
 )
 def test_a_program_that_does_not_fit_its_streams_base_or_result_is_refused(bad: Recipe) -> None:
@@ -179,6 +198,10 @@ op_values: st.SearchStrategy[Op] = st.one_of(
     st.builds(Slice, st.sampled_from(["w", "s", "x"]), st.lists(st.integers(0, 3), max_size=3).map(tuple)),
     st.builds(Vector, st.sampled_from(["f32", "i8", "i64"])),
     st.builds(Product, st.integers(0, 2)),
+    st.builds(Length, st.integers(0, 3)),
+    st.just(Word()),
+    st.builds(Span, st.integers(0, 3), st.integers(1, 4), st.integers(0, 4)),
+    st.builds(Align, st.integers(1, 16), st.integers(0, 4)),
 )
 
 

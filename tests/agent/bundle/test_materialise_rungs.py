@@ -130,7 +130,7 @@ def test_all_rungs_and_those_cut_later_are_written(bundle: Bundle) -> None:
     later = bundle.recut(bundle.entry("r2-fp32", 3, parent=parent))
     result = run(bundle.request(recuts=(later,)))
     assert result == MaterialiseResult(
-        ok=True, files={rung: str(bundle.out / f"{rung}.onnx") for rung in ("r0-fp32", "r1-fp32", "r2-fp32")}
+        ok=True, files={rung: str(bundle.out / f"{rung}.model") for rung in ("r0-fp32", "r1-fp32", "r2-fp32")}
     )
     for rung, rows in (("r0-fp32", 4), ("r1-fp32", 2), ("r2-fp32", 3)):
         assert Path(result.files[rung]).read_bytes() == model(rows)
@@ -138,7 +138,7 @@ def test_all_rungs_and_those_cut_later_are_written(bundle: Bundle) -> None:
 
 def test_only_the_rungs_asked_for_are_written(bundle: Bundle) -> None:
     assert list(run(bundle.request(rungs=("r1-fp32",))).files) == ["r1-fp32"]
-    assert os.listdir(bundle.out) == ["r1-fp32.onnx"]
+    assert os.listdir(bundle.out) == ["r1-fp32.model"]
 
 
 def test_a_file_that_is_right_is_left_alone_and_a_wrong_one_is_mended(bundle: Bundle) -> None:
@@ -168,7 +168,7 @@ def test_a_recipe_that_breaks_its_promise_leaves_no_file(bundle: Bundle) -> None
     assert not result.ok
     assert "rung r2-fp32: the result is not the file that the recipe promises" in result.error
     assert list(result.files) == ["r0-fp32"]
-    assert os.listdir(bundle.out) == ["r0-fp32.onnx"]
+    assert os.listdir(bundle.out) == ["r0-fp32.model"]
 
 
 def test_the_online_key_can_ship_no_program_of_its_own(bundle: Bundle) -> None:

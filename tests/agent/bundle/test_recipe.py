@@ -16,13 +16,17 @@ from secateur_agent.bundle.manifest import BundleError
 from secateur_agent.bundle.recipe import (
     MAGIC,
     MAX_UNPACKED_BYTES,
+    Align,
+    Length,
     Literal,
     Op,
     Product,
     Recipe,
     Slice,
+    Span,
     Varint,
     Vector,
+    Word,
     decode_recipe,
     encode_recipe,
     inherit,
@@ -48,6 +52,10 @@ op_values: st.SearchStrategy[Op] = st.one_of(
     st.builds(Slice, st.text(max_size=5), st.lists(st.integers(0, 4), max_size=3).map(tuple)),
     st.builds(Vector, st.sampled_from(["f32", "i8", "u8", "i32", "i64"])),
     st.builds(Product, st.integers(0, 5)),
+    st.builds(Length, st.integers(0, 9)),
+    st.just(Word()),
+    st.builds(Span, st.integers(0, 9), st.integers(1, 16), st.integers(0, 16)),
+    st.builds(Align, st.integers(1, 64), st.integers(0, 64)),
 )
 recipes = st.builds(
     Recipe,

@@ -96,11 +96,6 @@ def test_a_cache_that_cannot_be_written_is_told_and_the_rung_runs(tiny_rungs: An
     assert backend.fallback.startswith(f"nothing can be cached in {load.cache}: ")
 
 
-def test_the_cpu_alone_keeps_nothing(tiny_rungs: Any) -> None:
-    open_backend(tiny_rungs.make(cache=f"{tiny_rungs.folder}/compiled"))
-    assert not (tiny_rungs.folder / "compiled").exists()
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -61,7 +61,7 @@ def test_only_digests_name_blobs(tmp_path: Path, name: str) -> None:
 
 def test_rungs_lie_below_their_manifest(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert store.model_path("0" * 64, "r0-int8") == tmp_path / "models" / ("0" * 64) / "r0-int8.onnx"
+    assert store.model_path("0" * 64, "r0-int8") == tmp_path / "models" / ("0" * 64) / "r0-int8.model"
     with pytest.raises(StoreError, match=r"id '../x'"):
         store.model_path("0" * 64, "../x")
 
@@ -78,7 +78,7 @@ def test_collect_keeps_only_what_is_named(tmp_path: Path) -> None:
     assert store.collect({kept}) == 0
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
         f"blobs/{kept}",
-        f"models/{kept}/r0-int8.onnx",
+        f"models/{kept}/r0-int8.model",
         f"partial/{kept}.part",
     ]
 

@@ -31,7 +31,7 @@ VARIANTS = {
     [(name, folded) for name in VARIANTS for folded in (False, True) if folded or name != "rnn"],
 )
 def test_convolutions_are_cut_and_the_recurrent_layer_is_a_barrier(name: str, folded: bool) -> None:
-    checked = check(exported(seeded(VARIANTS[name]), SOUND, folded))
+    checked = check(exported(seeded(VARIANTS[name]), SOUND, folded), not_in_tflite="(GRU|LSTM|RNN) .* cannot be written")
     assert [group.size for group in checked.groups.groups] == [32, 32]
     assert checked.share > 0.6
     assert any("is kept whole" in reason for reason in checked.groups.barriers.values())
@@ -60,7 +60,7 @@ def recurrent_file(reset: int, steps_on_batch: bool = False) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("reset", [0, 1])
 def test_both_kinds_of_reset_gate(reset: int) -> None:
-    checked = check(recurrent_file(reset))
+    checked = check(recurrent_file(reset), not_in_tflite="GRU")
     assert [node.op for node in checked.network.nodes] == ["GRU", "Reshape"]
 
 

@@ -8,15 +8,17 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import onnxscript
+import pytest
 import torch
 from networks import Shape, samples, warmed
 from torch import nn
 
 from secateur.criteria import Evidence, score
-from secateur.evaluation import check_rung, snr_db
+from secateur.evaluation import Session, check_rung, snr_db
+from secateur.export.tflite.rung import Unwritable
 from secateur.graph import find_groups, prove, prove_sorted
 from secateur.graph.proof import random_keeps
-from secateur.ir import Groups, Network
+from secateur.ir import Groups, Network, arrays_of
 from secateur.load import load_onnx
 from secateur.load.torch_model import to_onnx
 from secateur.master import Master
@@ -45,7 +47,9 @@ def enter(module: nn.Module, shape: Shape, warm: bool = True) -> list[Network]:
     return [load_onnx(model), load_onnx(folded)]
 
 
-def check(network: Network, share: float = LEAST_SHARE, keeps: int = 2, cut_to: float = 0.5) -> Groups:
+def check(
+    network: Network, share: float = LEAST_SHARE, keeps: int = 2, cut_to: float = 0.5, not_in_tflite: str = ""
+) -> Groups:
     """Prove a network, before and after sorting; check how much of it can be cut, and what a cut network computes.
 
     Args:
@@ -53,6 +57,7 @@ def check(network: Network, share: float = LEAST_SHARE, keeps: int = 2, cut_to: 
         share: of the work that must lie in layers that can be cut.
         keeps: random keep-counts to prove with.
         cut_to: share of every group that the exported network keeps.
+        not_in_tflite: why TFLite has no file of it; empty if it has.
     """
     groups = find_groups(network)
     found = coverage(network, groups)
@@ -72,10 +77,19 @@ def check(network: Network, share: float = LEAST_SHARE, keeps: int = 2, cut_to: 
     x = samples(shape, 3)
     for name, expected, got in zip(small.outputs, twin(small, x), runtime(data, x)):
         assert snr_db(expected, got) > 100, name
+    if not_in_tflite:
+        with pytest.raises(Unwritable, match=not_in_tflite):
+            program_of(master, small, master.index(keep), "fp32", runtime="tflite")
+        return groups
+    data = program_of(master, small, master.index(keep), "fp32", runtime="tflite").recipe(master.base("fp32"))[1]
+    for name, expected, got in zip(small.outputs, twin(small, x), arrays_of(Session(data).outputs(x))):
+        assert snr_db(expected, got) > 90, name
     return groups
 
 
-def check_int8(network: Network, cut_to: float = 0.5, least_db: float = 15, loss_db: float = 3) -> None:
+def check_int8(
+    network: Network, cut_to: float = 0.5, least_db: float = 15, loss_db: float = 3, in_tflite: bool = True
+) -> None:
     """Check that a cut network in int8 is about as good as the same network quantized by itself.
 
     Args:
@@ -83,6 +97,7 @@ def check_int8(network: Network, cut_to: float = 0.5, least_db: float = 15, loss
         cut_to: share of every group that the network keeps.
         least_db: signal-to-noise ratio that it must have.
         loss_db: what sharing the base may cost; with next to no weights, chance alone makes a few decibels.
+        in_tflite: whether TFLite has a file of it.
     """
     groups = find_groups(network)
     x = samples(next(iter(network.inputs.values()))[1:], 64)
@@ -93,6 +108,11 @@ def check_int8(network: Network, cut_to: float = 0.5, least_db: float = 15, loss
     onnx.checker.check_model(onnx.load(io.BytesIO(data)), full_check=True)
     gate = check_rung(data, twin(small, x)[0], x, file_of(small, x, "int8"))
     assert gate.snr_db > max(least_db, min(gate.ordinary_snr_db, 40) - loss_db), gate
+    if in_tflite:
+        base, index = master.base("int8"), master.index(keep)
+        data = program_of(master, small, index, "int8", runtime="tflite").recipe(base)[1]
+        gate = check_rung(data, twin(small, x)[0], x, file_of(small, x, "int8", runtime="tflite"))
+        assert gate.snr_db > max(least_db, min(gate.ordinary_snr_db, 40) - loss_db), gate
 
 
 def twin(network: Network, x: np.ndarray) -> list[np.ndarray]:
