@@ -13,8 +13,11 @@ from secateur_agent.install.installer import Installer
 from secateur_agent.install.trial import Trial
 from secateur_agent.install.workplace import Workplace
 from secateur_agent.installed_ladder import InstalledLadder
+from secateur_agent.kept_timings import KeptTimings
+from secateur_agent.pack_timing import PackTiming
 from secateur_agent.protocol import topics
-from secateur_agent.protocol.messages import CommandStatus, encode
+from secateur_agent.protocol.messages import BlobRef, CommandStatus, encode
+from secateur_agent.protocol.timings import PackTimings
 from secateur_agent.store import StoreError
 
 OWNER = "measure"
@@ -63,9 +66,12 @@ class CommandRunner:
         self._diagnosis = diagnosis
         self._restart = restart
         self._measuring: tuple[Seen, Trial, str] | None = None
+        self._kept = KeptTimings(place.state_path / "timings.json")
+        self._timing: tuple[Seen, PackTiming] | None = None
 
     def settle(self) -> None:
-        """Tell how the commands ended that the process before had begun."""
+        """Tell how the commands ended that the process before had begun; go on with timing a pack."""
+        resumable = self._log.resumable()
         try:
             ended = self._log.settle()
         except StoreError as error:
@@ -73,6 +79,23 @@ class CommandRunner:
             return
         for entry in ended:
             self._tell(entry.id, entry.message)
+        if resumable is not None and resumable.pack is not None:
+            self._place.announce("command", f"{resumable.body} ({resumable.id}) goes on")
+            self._time(resumable, resumable.pack)
+
+    def poll(self) -> None:
+        """Go on with what waits for a download."""
+        if self._timing is not None:
+            self._timing[1].poll()
+
+    def fail_pack(self, reason: str) -> None:
+        """Give up timing a pack."""
+        if self._timing is not None:
+            self._timing[1].fail(reason)
+
+    def kept_blobs(self) -> set[str]:
+        """Return the digests of the blobs that are in use."""
+        return {self._timing[1].ref.sha256} if self._timing is not None else set()
 
     def take(self, command_id: str, payload: bytes, now_s: float) -> None:
         """Verify a command and begin it.
@@ -86,11 +109,16 @@ class CommandRunner:
             self._place.announce("fault", str(error))
             self._tell(command_id, CommandStatus(status="refused", text=str(error)[:2000]))
             return
+        if not new and self._timing is not None and self._timing[0].id == entry.id:
+            self._tell_known(entry.id, self._timing[1].known())
+            return
         self._tell(entry.id, entry.message)
         if not new:
             return
         self._place.announce("command", f"{entry.body} ({entry.id})")
-        if entry.body == "measure":
+        if entry.body == "measure" and entry.pack is not None:
+            self._time(entry, entry.pack)
+        elif entry.body == "measure":
             self._measure(entry)
         elif entry.body == "restart":
             self._restart()
@@ -103,6 +131,8 @@ class CommandRunner:
 
     def on_helper(self, ended: HelperEnded) -> None:
         """Take the result of a measurement."""
+        if self._timing is not None and self._timing[1].take(ended):
+            return
         if self._measuring is None or not self._measuring[1].take(ended):
             return
         entry, trial, manifest = self._measuring
@@ -119,6 +149,7 @@ class CommandRunner:
         result = {
             "measurements": [msgspec.to_builtins(each) for each in trial.measurements],
             "set_aside": trial.set_aside,
+            "how": {rung: msgspec.to_builtins(how) for rung, how in trial.how.items()},
         }
         if trial.failure:
             self._finish(entry, "failed", trial.failure, result)
@@ -132,9 +163,28 @@ class CommandRunner:
         elif self._measuring is not None:
             self._finish(entry, "failed", f"another measurement is running ({self._measuring[0].id})")
         else:
-            trial = Trial(OWNER, ladder, list(ladder.entries.values()), self._place.profile)
+            rungs = list(ladder.entries.values())
+            trial = Trial(OWNER, ladder, rungs, self._place.profile, self._place.sysfs_root)
             self._measuring = (entry, trial, ladder.manifest_sha256)
             self._place.helpers.submit(trial.next_job())
+
+    def _time(self, entry: Seen, ref: BlobRef) -> None:
+        """Time a pack. One at a time: whoever sends another has given up the one before, whose times are kept."""
+        self.fail_pack(f"{entry.id} takes its place")
+
+        def end(status: Literal["done", "failed"], text: str, known: PackTimings | None) -> None:
+            self._timing = None
+            self._finish(entry, status, text, msgspec.to_builtins(known) if known is not None else None)
+
+        def progress(known: PackTimings) -> None:
+            self._tell_known(entry.id, known)
+
+        self._timing = (entry, PackTiming(self._place, self._kept, ref, progress, end))
+        self.poll()
+
+    def _tell_known(self, command_id: str, known: PackTimings) -> None:
+        text = f"{len(known.timings)} of {known.total} files timed" if known.total else "fetching the pack"
+        self._tell(command_id, CommandStatus(status="executing", text=text, result=msgspec.to_builtins(known)))
 
     def _finish(
         self, entry: Seen, status: Literal["done", "failed"], text: str, result: dict[str, Any] | None = None

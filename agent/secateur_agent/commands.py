@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from secateur_agent.protocol.messages import Command, CommandStatus, Count, MessageError, Text
+from secateur_agent.protocol.messages import BlobRef, Command, CommandStatus, Count, MessageError, Text
 from secateur_agent.store import write_atomic
 from secateur_agent.trust import TrustError, TrustRoot, open_signed
 
@@ -28,6 +28,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["executing", "done", "failed"] = "executing"
     text: Text = ""
     result: dict[str, Any] = {}
+    pack: BlobRef | None = None
 
     @property
     def message(self) -> CommandStatus:
@@ -91,7 +92,8 @@ class CommandLog:
             raise CommandError(f"command: its number {command.seq} is older than the last {WINDOW} commands")
         if command.expires_s < now_s:
             raise CommandError(f"command: expired {now_s - command.expires_s:.0f} s ago by this device's clock")
-        entry = Seen(seq=command.seq, id=command.id, body=command.body)
+        pack = command.pack if command.body == "measure" else None
+        entry = Seen(seq=command.seq, id=command.id, body=command.body, pack=pack)
         # Retained commands may arrive in any order; those that are forgotten first have the lowest numbers.
         self._save(sorted([*self._seen, entry], key=lambda each: each.seq)[-WINDOW:])
         return entry, True
@@ -107,7 +109,7 @@ class CommandLog:
         Raises:
             secateur_agent.store.files.StoreError: if it cannot be written down.
         """
-        ended = msgspec.structs.replace(entry, status=status, text=text[:2000], result=result or {})
+        ended = msgspec.structs.replace(entry, status=status, text=text[:2000], result=result or {}, pack=None)
         small = len(msgspec.json.encode(ended.result)) <= _MAX_KEPT_RESULT_BYTES
         kept = ended if small else msgspec.structs.replace(ended, result={})
         self._save([kept if each.seq == entry.seq else each for each in self._seen])
@@ -118,15 +120,20 @@ class CommandLog:
 
         Returns:
             Their entries: a restart is done by that very end, anything else has failed. None stays ``executing``
-            (thin-edge.io#1135).
+            (thin-edge.io#1135) but what `resumable` returns.
         """
         ended = []
-        for entry in [each for each in self._seen if each.status == "executing"]:
+        resumable = self.resumable()
+        for entry in [each for each in self._seen if each.status == "executing" and each is not resumable]:
             if entry.body == "restart":
                 ended.append(self.finish(entry, "done", "the agent has started again"))
             else:
                 ended.append(self.finish(entry, "failed", "the agent ended while this command ran; send it again"))
         return ended
+
+    def resumable(self) -> Seen | None:
+        """Return the newest command with a pack that has not ended: what it found is on disk, so it can go on."""
+        return next((each for each in self._seen[::-1] if each.status == "executing" and each.pack is not None), None)
 
     def _save(self, seen: list[Seen]) -> None:
         write_atomic(self._path, msgspec.json.encode(seen))

@@ -34,8 +34,13 @@ class Downloads:
         self._topics: set[str] = set()
         self.owner = ""
 
-    def begin(self, owner: str, refs: Iterable[BlobRef]) -> None:
+    def begin(self, owner: str, refs: Iterable[BlobRef], at_once: bool = False) -> None:
         """Fetch these blobs, and end what was fetched before; chunks that are on disk count.
+
+        Args:
+            owner: for whom.
+            refs: what to fetch.
+            at_once: ask for the chunks now, for nobody broadcasts them.
 
         Raises:
             secateur_agent.store.StoreError: if there is no room for them.
@@ -43,7 +48,7 @@ class Downloads:
         """
         self.end()
         unique = {ref.sha256: ref for ref in refs}
-        self._fetcher = Fetcher(unique.values(), self._store)
+        self._fetcher = Fetcher(unique.values(), self._store, at_once=at_once)
         self.owner = owner
         self._sync_topics()
 

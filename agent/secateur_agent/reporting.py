@@ -130,7 +130,7 @@ def birth_message(
         runtime_version=runtime[1],
         machine=platform.machine(),
         python=platform.python_version(),
-        capabilities=("serve", "reprune", "measure", "restart", "diagnose", "rollback"),
+        capabilities=("serve", "reprune", "measure", "time-pack", "restart", "diagnose", "rollback"),
         simulated=simulated,
     )
 

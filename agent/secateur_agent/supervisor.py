@@ -11,6 +11,7 @@ import socket
 import time
 from typing import Any, Literal
 
+from secateur_agent import pack_timing
 from secateur_agent.asks import Asks
 from secateur_agent.command_runner import CommandRunner
 from secateur_agent.commands import CommandLog
@@ -99,6 +100,7 @@ class Supervisor:
             measurements=self._measurements,
             announce=self._announce,
             changed=self._changed,
+            sysfs_root=setup.sysfs_root,
         )
         self._installer = installer.Installer(place)
         self._recuts = recuts.Recuts(place)
@@ -282,12 +284,16 @@ class Supervisor:
         except ChunkError as error:
             self._announce("fault", f"chunk refused: {error}")
         except StoreError as error:
+            if self._downloads.owner == pack_timing.OWNER:
+                self._commands.fail_pack(str(error))
+                return
             owner = self._installer if self._downloads.owner == installer.OWNER else self._recuts
             owner.fail(str(error))
             return
         self._downloads.ask_missing(now_s)
         if self._downloads.done or not index:
             self._installer.poll()
+            self._commands.poll()
             self._stale = True
 
     # --- time ---------------------------------------------------------------------------------------------------------
@@ -296,6 +302,7 @@ class Supervisor:
         self._worker.tick(now_s)
         self._downloads.ask_missing(now_s)
         self._installer.poll()
+        self._commands.poll()
         report = now_s >= self._next_report_s
         # Nobody is waiting for an answer: decide less often, and spare the battery.
         self._undecided_ticks += 1
@@ -324,7 +331,7 @@ class Supervisor:
             self._undecided = False
             self._recuts.step(self._ladder.ladder, free=not self._installer.state.busy)
             if not (self._installer.state.busy or self._recuts.busy or self._helpers.busy):
-                self._ladder.collect()
+                self._ladder.collect(self._commands.kept_blobs())
         if decide:
             self._decide(now_s, readings if readings is not None else self._read_for_decision())
         if self._unreported or self._downloads.owner == installer.OWNER:

@@ -1,13 +1,13 @@
 """Makes latency tables: which operators, how each is timed, and from times to a table.
 
-The three are apart, so that another machine can do the timing: `operators_of` or `standard_operators` say what to time,
-a `Timer` times model files, `table_of` makes the table.
+The three are apart, so that another machine can do the timing: `what_to_time` says what, a `Timer` times model files,
+`table_of` makes the table, `calibrated` corrects it by whole networks.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,6 +57,61 @@ class Here:
         return [Times(timing.p50_ms, timing.p95_ms) for timing in found]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is timed for one table.
+
+    Attributes:
+        profile: that is measured for.
+        precision: of the files.
+        network: whose operators they are; None for the standard set.
+        groups: its channel groups.
+        costs: of the network.
+        probes: of the operators, `TINY` among them.
+        keeps: whole networks that the table is corrected by.
+    """
+
+    profile: Profile
+    precision: str
+    network: Network | None
+    groups: Groups
+    costs: Costs | None
+    probes: dict[SizedOperator, Probe]
+    keeps: list[Keep]
+
+    def whole_networks(self) -> Iterator[Network]:
+        """Yield the networks that the table is corrected by."""
+        for keep in self.keeps:
+            assert self.network is not None
+            yield cut(self.network, self.groups, keep)
+
+
+def what_to_time(profile: Profile, precision: str, network: Network | None = None) -> Wanted:
+    """Return what is to be timed.
+
+    Args:
+        profile: to measure for.
+        precision: of the files.
+        network: whose operators are timed, and which the table is corrected by; the standard set if None.
+
+    Raises:
+        SecateurError: if nothing of the network can be timed.
+    """
+    groups = find_groups(network) if network is not None else Groups([])
+    costs = Costs(network, groups) if network is not None else None
+    grid = profile.grid.channels
+    wanted = operators_of(costs, groups, grid) if costs is not None else standard_operators(grid)
+    probes = all_probes([*wanted, TINY])
+    if len(probes) < 2:
+        raise SecateurError("measure: none of the network's operators can be timed by itself; plans stay with the roofline")
+    keeps: list[Keep] = []
+    for share in SHARES if network is not None else ():
+        keep = {g.id: _on_grid(g.size, share, grid) for g in groups.groups}
+        if keep not in keeps:
+            keeps.append(keep)
+    return Wanted(profile, precision, network, groups, costs, probes, keeps)
+
+
 def measure_table(
     profile: Profile, precision: str, network: Network | None = None, timer: Timer | None = None, tell: Tell | None = None
 ) -> LatencyTable:
@@ -75,19 +130,15 @@ def measure_table(
     if profile.runtime.name != "onnxruntime" or precision not in profile.precisions:
         raise SecateurError(f"profile {profile.name}: {precision} on {profile.runtime.name} cannot be measured here")
     timing, say = timer or Here(), tell or (lambda stage, done, total: None)
-    groups = find_groups(network) if network is not None else Groups([])
-    costs = Costs(network, groups) if network is not None else None
-    grid = profile.grid.channels
-    wanted = operators_of(costs, groups, grid) if costs is not None else standard_operators(grid)
-    probes = all_probes([*wanted, TINY])
-    if len(probes) < 2:
-        raise SecateurError("measure: none of the network's operators can be timed by itself; plans stay with the roofline")
-    raw = time_probes(probes, precision, profile.runtime.threads, timing, say)
-    table = table_of(profile, precision, probes, raw)
-    if network is None or costs is None:
+    wanted = what_to_time(profile, precision, network)
+    raw = time_probes(wanted.probes, precision, profile.runtime.threads, timing, say)
+    table = table_of(profile, precision, wanted.probes, raw)
+    if not wanted.keeps:
         return table
     say("check", 0, 1)
-    return _calibrated(table, profile, network, groups, costs, timing)
+    files = [probe_file(each, precision) for each in wanted.whole_networks()]
+    measured = timing(files, precision, profile.runtime.threads)
+    return calibrated(table, wanted, [found.p50_ms for found in measured])
 
 
 def time_probes(
@@ -108,7 +159,7 @@ def time_probes(
     for start in range(0, len(operators), step):
         tell("time", start, len(operators))
         chosen = operators[start : start + step]
-        files = [_file(probes[o].build(length), precision) for o in chosen for length in probes[o].lengths]
+        files = [probe_file(probes[o].build(length), precision) for o in chosen for length in probes[o].lengths]
         times = list(timer(files, precision, threads))
         found |= {operator: (times[2 * i], times[2 * i + 1]) for i, operator in enumerate(chosen)}
     tell("time", len(operators), len(operators))
@@ -122,6 +173,8 @@ def table_of(
     times: Mapping[SizedOperator, tuple[Times, Times]],
     machine: str = "",
     version: str = "",
+    device: str = "",
+    slowed: Collection[SizedOperator] = (),
 ) -> LatencyTable:
     """Make a table of the times of probes.
 
@@ -132,6 +185,8 @@ def table_of(
         times: of each probe's two networks.
         machine: that was measured; this one if empty.
         version: of its runtime; the installed one if empty.
+        device: of the fleet that was measured, if it was one.
+        slowed: operators that were timed while it was throttled.
     """
     solved = solve(probes, times)
     entries: dict[Signature, list[Point]] = {}
@@ -141,6 +196,7 @@ def table_of(
             channels_out=operator.channels_out,
             p50_ms=_short(found.p50_ms),
             p95_ms=_short(found.p95_ms),
+            slowed=operator in slowed,
         )
         entries.setdefault(operator.signature, []).append(point)
     operator_ms = solved[TINY].p50_ms
@@ -153,6 +209,7 @@ def table_of(
         threads=profile.runtime.threads,
         machine=machine or describe_machine(),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        device=device,
     )
     return LatencyTable(
         v=1,
@@ -165,6 +222,26 @@ def table_of(
             for s, points in sorted(entries.items(), key=lambda item: repr(item[0]))
         ),
     )
+
+
+def calibrated(table: LatencyTable, wanted: Wanted, measured_ms: Sequence[float | None]) -> LatencyTable:
+    """Return a table with the correction that whole networks ask for.
+
+    Args:
+        table: without a correction.
+        wanted: what it was made from.
+        measured_ms: of each of the whole networks; None for one that could not be timed.
+    """
+    estimator = MeasuredTable(table, wanted.profile)
+    pairs = [
+        (estimator.operators_ms(wanted.costs, keep), found)
+        for keep, found in zip(wanted.keeps, measured_ms)
+        if found is not None and wanted.costs is not None
+    ]
+    if not pairs:
+        return table
+    sums, found_ms = zip(*pairs)
+    return msgspec.structs.replace(table, calibration=fit(sums, found_ms, table.run_overhead_ms))
 
 
 def fit(sums_ms: Sequence[float], measured_ms: Sequence[float], run_overhead_ms: float) -> Calibration:
@@ -185,31 +262,23 @@ def fit(sums_ms: Sequence[float], measured_ms: Sequence[float], run_overhead_ms:
     return Calibration(scale=_short(min(max(ratio, 0.2), 5.0)), offset_ms=_short(run_overhead_ms), checked=checked)
 
 
-def _calibrated(
-    table: LatencyTable, profile: Profile, network: Network, groups: Groups, costs: Costs, timer: Timer
-) -> LatencyTable:
-    keeps: list[Keep] = []
-    for share in SHARES:
-        keep = {g.id: _on_grid(g.size, share, profile.grid.channels) for g in groups.groups}
-        if keep not in keeps:
-            keeps.append(keep)
-    files = [_file(cut(network, groups, keep), table.key.precision) for keep in keeps]
-    measured = [found.p50_ms for found in timer(files, table.key.precision, table.key.threads)]
-    estimator = MeasuredTable(table, profile)
-    sums = [estimator.operators_ms(costs, keep) for keep in keeps]
-    return msgspec.structs.replace(table, calibration=fit(sums, measured, table.run_overhead_ms))
-
-
 def _on_grid(size: int, share: float, grid: int) -> int:
     if share >= 1 or size <= grid:
         return size
     return min(size, max(grid, round(size * share / grid) * grid))
 
 
-def _file(network: Network, precision: str) -> bytes:
+def probe_file(network: Network, precision: str, runtime: str = "onnxruntime") -> bytes:
+    """Return a network to be timed as a file, in the very form of a rung.
+
+    Args:
+        network: in normal form.
+        precision: of the file; int8 is quantized on noise, for values do not change the time.
+        runtime: that reads it.
+    """
     shape = next(iter(network.inputs.values()))[1:]
     inputs = np.random.default_rng(0).standard_normal((2, *shape)).astype(np.float32)
-    return file_of(network, inputs, precision)
+    return file_of(network, inputs, precision, runtime=runtime)
 
 
 def _short(value: float) -> float:

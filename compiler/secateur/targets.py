@@ -67,7 +67,7 @@ def choose_targets(
         precisions: wanted, in order of preference.
         tables: latency tables that the user gave; each must be for one of the profiles.
         find: whether to look for a table in `tables_folder`, too; one that does not hold is left alone.
-        notes: gets a line for each table that was found and does not hold.
+        notes: gets a line for each table that was found and does not hold, or was measured while a device was throttled.
 
     Raises:
         SecateurError: if a precision cannot be built, a runtime is not installed to check its files in, or a given table is
@@ -88,6 +88,8 @@ def choose_targets(
         if find and isinstance(estimator, Roofline):
             found = _found(profile, precision, machine, version, notes)
             estimator = MeasuredTable(found, profile) if found is not None else estimator
+        if isinstance(estimator, MeasuredTable):
+            _note_slowed(estimator, notes)
         chosen.append(estimator)
     for path, table in given:
         if path not in used:
@@ -97,6 +99,13 @@ def choose_targets(
                 f"latency table {path}: {'; '.join(filter(None, reasons))}; measure one with 'secateur measure'"
             )
     return chosen
+
+
+def _note_slowed(estimator: MeasuredTable, notes: list[str]) -> None:
+    key, points = estimator.table.key, [point for entry in estimator.table.entries for point in entry.points]
+    if slowed := sum(point.slowed for point in points):
+        where = key.device or key.machine
+        notes.append(f"latency table of {where}: {slowed} of {len(points)} points were measured while it was throttled")
 
 
 def _found(profile: Profile, precision: str, machine: str, version: str, notes: list[str]) -> LatencyTable | None:
@@ -110,7 +119,8 @@ def _found(profile: Profile, precision: str, machine: str, version: str, notes: 
         notes.append(f"{error}; planned without it")
         return None
     reason = mismatch(table.key, profile, precision, machine, version)
-    if not reason and table.key.machine != machine:
+    # A device's table is there only because somebody adopted it for the profile.
+    if not reason and not table.key.device and table.key.machine != machine:
         reason = f"is for {table.key.machine}, not for this machine"
     if reason:
         notes.append(f"latency table {path}: {reason}; planned without it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from secateur_agent.bundle.manifest import BundleError
 from secateur_agent.helper_processes import HelperEnded
@@ -133,12 +133,16 @@ class LadderKeeper:
         self.changed = self.changed or bool(over)
         return bool(over)
 
-    def collect(self) -> None:
-        """Remove the files of models that are neither installed nor kept for a rollback. Nothing else may write now."""
+    def collect(self, others: Collection[str] = ()) -> None:
+        """Remove the files of models that are neither installed nor kept for a rollback. Nothing else may write now.
+
+        Args:
+            others: digests of blobs that are kept, too.
+        """
         models = self._installer.models()
         manifests = {model.manifest.sha256 for model in models}
         keep = {ref.sha256 for model in models for ref in (model.manifest, *model.files)}
-        keep |= self._recuts.kept_blobs(manifests)
+        keep |= self._recuts.kept_blobs(manifests) | set(others)
         if keep == self._collected:
             return
         try:

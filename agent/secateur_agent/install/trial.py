@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from secateur_agent.bundle.manifest import RungEntry
 from secateur_agent.helper_processes import HelperEnded, Job
 from secateur_agent.installed_ladder import InstalledLadder
-from secateur_agent.profiling.measure import ProfileRequest, ProfileResult
+from secateur_agent.profiling.measure import HowMeasured, ProfileRequest, ProfileResult
 from secateur_agent.protocol.messages import RungMeasurement
 from secateur_profiles import Profile
 
@@ -33,21 +34,33 @@ class Trial:
         ladder: the model; its files are on disk.
         rungs: which rungs to try.
         profile: the device's limits.
+        sysfs_root: look at heat and clock there, and measure energy where a sensor allows; None: only as much as a trial
+            needs.
 
     Attributes:
         measurements: of the rungs that ran.
+        how: rung → under which conditions, if there was a ``sysfs_root``.
         set_aside: rungs that are sound, but too big or too slow for this device, and why.
         failure: why the model must not be used, '' so far.
     """
 
-    def __init__(self, owner: str, ladder: InstalledLadder, rungs: Sequence[RungEntry], profile: Profile) -> None:
+    def __init__(
+        self,
+        owner: str,
+        ladder: InstalledLadder,
+        rungs: Sequence[RungEntry],
+        profile: Profile,
+        sysfs_root: Path | None = None,
+    ) -> None:
         self._owner = owner
         self._ladder = ladder
         self._left = list(rungs)
         self._profile = profile
         self._total = len(self._left)
         self._job: Job | None = None
+        self._sysfs_root = sysfs_root
         self.measurements: list[RungMeasurement] = []
+        self.how: dict[str, HowMeasured] = {}
         self.set_aside: dict[str, str] = {}
         self.failure = ""
 
@@ -66,6 +79,8 @@ class Trial:
             min_time_s=_MIN_TIME_S,
             time_limit_s=_TIME_LIMIT_S,
             energy_per_ms_mw=self._profile.inference_mw,
+            sysfs_root=str(self._sysfs_root) if self._sysfs_root is not None else "",
+            throttle_c=self._profile.thermal.throttle_c,
         )
         self._job = Job(
             owner=self._owner,
@@ -110,3 +125,5 @@ class Trial:
             )
         else:
             self.measurements.append(measured)
+            if result.how is not None:
+                self.how[entry.id] = result.how

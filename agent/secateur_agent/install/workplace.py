@@ -26,7 +26,7 @@ class Workplace:
     """Parts that installers share.
 
     ``state_path`` is the folder of all state; ``changed`` is called when what may be
-    served, or what is reported, has changed.
+    served, or what is reported, has changed; ``sysfs_root`` holds ``proc`` and ``sys``.
     """
 
     store: Store
@@ -39,3 +39,4 @@ class Workplace:
     measurements: Measurements
     announce: Announce
     changed: Callable[[], None]
+    sysfs_root: Path = Path("/")

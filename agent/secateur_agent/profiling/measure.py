@@ -10,6 +10,7 @@ from msgspec import Meta
 from secateur_agent.bundle.manifest import Golden
 from secateur_agent.inference.control import LoadRung
 from secateur_agent.protocol.messages import Positive, RungMeasurement
+from secateur_agent.protocol.timings import Conditions
 
 
 class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +28,21 @@ class ProfileRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Stop after this time, with the runs made until then."""
     energy_per_ms_mw: Positive | None = None
     """Power in mW that a run adds, for the estimate energy = power × time; None gives no energy."""
+    sysfs_root: str = ""
+    """Folder of ``proc`` and ``sys``: look at heat and clock, and measure energy where a sensor allows; '' for neither."""
+    throttle_c: float = 200.0
+    """Temperature from which the board slows down."""
+
+
+class HowMeasured(msgspec.Struct, frozen=True, kw_only=True):
+    """Under which conditions a rung was measured. ``slowed``: why it may be faster than that, '' if nothing says so."""
+
+    threads: int
+    warmup: int
+    runs: int
+    conditions: Conditions = Conditions()
+    slowed: str = ""
+    energy_source: str = ""
 
 
 class ProfileResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,3 +55,5 @@ class ProfileResult(msgspec.Struct, frozen=True, kw_only=True):
     """Largest absolute difference from the expected outputs; None if there was no check or the result is not finite."""
     providers: tuple[str, ...] = ()
     fallback: str = ""
+    how: HowMeasured | None = None
+    """None if nobody asked to look."""

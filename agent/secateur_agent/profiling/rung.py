@@ -10,8 +10,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -23,9 +24,13 @@ from secateur_agent.bundle.golden import golden_errors, golden_inputs
 from secateur_agent.bundle.manifest import BundleError, Golden
 from secateur_agent.inference.backend import Backend, BackendError, one_line, open_backend
 from secateur_agent.inference.control import LoadRung
-from secateur_agent.profiling.measure import ProfileRequest, ProfileResult
+from secateur_agent.profiling.measure import HowMeasured, ProfileRequest, ProfileResult
 from secateur_agent.profiling.memory import peak_rss_mb
 from secateur_agent.protocol.messages import RungMeasurement
+
+if TYPE_CHECKING:
+    from secateur_agent.profiling.conditions import Watch
+    from secateur_agent.profiling.energy import Energy
 
 _SEED = 20
 _BLOCKS = 10
@@ -46,7 +51,10 @@ def profile(request: ProfileRequest) -> ProfileResult:
         started = time.monotonic()  # a runtime that compiles the file at its first start may take minutes for that
         errors = _golden_errors(request, backend)
         feeds = _random_inputs(request)
-        latencies_ms = _latencies_ms(request, backend, feeds, started + request.time_limit_s)
+        watch = _watch(request)
+        latencies_ms = _latencies_ms(request, backend, feeds, started + request.time_limit_s, watch)
+        measurement = _measurement(request, undisturbed(latencies_ms))
+        energy = _energy(request, lambda: backend.run(feeds)) if watch is not None else None
     except (BackendError, BundleError) as error:
         return ProfileResult(ok=False, error=str(error))
     except MemoryError:
@@ -56,10 +64,11 @@ def profile(request: ProfileRequest) -> ProfileResult:
     return ProfileResult(
         ok=not failure,
         error=failure,
-        measurement=None if failure else _measurement(request, latencies_ms),
+        measurement=None if failure else _with_energy(measurement, energy),
         golden_error=worst if worst is not None and math.isfinite(worst) else None,
         providers=backend.providers,
         fallback=backend.fallback,
+        how=_how(request, len(latencies_ms), watch, energy) if watch is not None and energy is not None else None,
     )
 
 
@@ -77,6 +86,42 @@ def _compile(load: LoadRung) -> None:
         finally:
             os._exit(0)  # neither the parent's output nor its exit handlers are the child's
     os.waitpid(child, 0)
+
+
+def _watch(request: ProfileRequest) -> Watch | None:
+    # Imported only for whoever asks: a worker has no sensors in memory, so a trial should have none.
+    if not request.sysfs_root:
+        return None
+    from secateur_agent.profiling.conditions import Watch
+
+    return Watch(Path(request.sysfs_root), request.throttle_c)
+
+
+def _energy(request: ProfileRequest, run: Callable[[], object]) -> Energy:
+    from secateur_agent.profiling.energy import measure_energy
+
+    return measure_energy(run, Path(request.sysfs_root))
+
+
+def _how(request: ProfileRequest, runs: int, watch: Watch, energy: Energy) -> HowMeasured:
+    from secateur_agent.profiling.conditions import merged
+
+    model = f"estimated, {request.energy_per_ms_mw or 0:.0f} mW × time: {energy.source}"
+    return HowMeasured(
+        threads=request.load.threads,
+        warmup=request.warmup,
+        runs=runs,
+        conditions=merged(watch.seen),
+        slowed=watch.slowed,
+        energy_source=energy.source if energy.energy_mj is not None else model,
+    )
+
+
+def _with_energy(measured: RungMeasurement, energy: Energy | None) -> RungMeasurement:
+    if energy is None or energy.energy_mj is None:
+        return measured
+    energy_mj = float(f"{max(energy.energy_mj, 1e-9):.4g}")
+    return msgspec.structs.replace(measured, energy_mj=energy_mj, energy_quality="measured")
 
 
 def _golden_errors(request: ProfileRequest, backend: Backend) -> list[tuple[float, float]]:
@@ -107,12 +152,14 @@ def _random_inputs(request: ProfileRequest) -> dict[str, NDArray[Any]]:
 
 
 def _latencies_ms(
-    request: ProfileRequest, backend: Backend, feeds: Mapping[str, NDArray[Any]], deadline_s: float
+    request: ProfileRequest, backend: Backend, feeds: Mapping[str, NDArray[Any]], deadline_s: float, watch: Watch | None
 ) -> list[float]:
     for _ in range(request.warmup):
         if time.monotonic() >= deadline_s:
             break
         backend.run(feeds)
+    if watch is not None:
+        watch.look()  # under load: an idle processor has a low clock
     latencies: list[float] = []
     enough_s = time.monotonic() + request.min_time_s
     while len(latencies) < request.runs or (time.monotonic() < enough_s and len(latencies) < _MAX_RUNS):
@@ -121,7 +168,9 @@ def _latencies_ms(
         began = time.perf_counter()
         backend.run(feeds)
         latencies.append((time.perf_counter() - began) * 1e3)
-    return undisturbed(latencies)
+    if watch is not None:
+        watch.look()
+    return latencies
 
 
 def undisturbed(latencies_ms: list[float]) -> list[float]:

@@ -269,13 +269,17 @@ class Answer(Message, frozen=True):
 
 
 class Command(Message, frozen=True):
-    """A signed command. ``seq`` grows with each command to a device; one that was seen is refused."""
+    """A signed command. ``seq`` grows with each command to a device; one that was seen is refused.
+
+    ``pack`` goes with ``measure``: files that are to be timed instead of the rungs.
+    """
 
     device: Id
     id: Id
     seq: Annotated[int, Meta(ge=1, le=2**53)]
     expires_s: float
     body: Literal["measure", "restart", "diagnose", "rollback"]
+    pack: BlobRef | None = None
 
 
 M = TypeVar("M")

@@ -14,6 +14,7 @@ import msgspec
 
 from secateur_agent.protocol import messages
 from secateur_agent.protocol.envelope import Envelope
+from secateur_agent.protocol.timings import PackTimings
 
 MESSAGES: tuple[type[msgspec.Struct], ...] = (
     messages.State,
@@ -28,6 +29,7 @@ MESSAGES: tuple[type[msgspec.Struct], ...] = (
     messages.Answer,
     messages.Command,
     messages.CommandStatus,
+    PackTimings,
     Envelope,
 )
 """What travels as JSON, in the order of ``docs/protocol.md``."""

@@ -32,13 +32,14 @@ _log = logging.getLogger(__name__)
 class Fetcher:
     """Several downloads with one window. Attribute: ``window`` (chunks asked for and not yet here)."""
 
-    def __init__(self, refs: Iterable[BlobRef], store: Store, window: int = 6) -> None:
+    def __init__(self, refs: Iterable[BlobRef], store: Store, window: int = 6, at_once: bool = False) -> None:
         """Begin, or continue after a restart; blobs that are complete on disk are finished.
 
         Args:
             refs: what to fetch, most urgent first; a digest that comes twice is fetched once.
             store: where it goes.
             window: how many chunks may be asked for and not yet received, 1 to 64.
+            at_once: ask without waiting for a broadcast.
 
         Raises:
             StoreError: if there is no room or the store cannot be read or written.
@@ -52,7 +53,7 @@ class Fetcher:
                 self._downloads[ref.sha256] = Download(ref, store)
         refuse_if_too_large(self._downloads.values(), store)
         self._asked: set[tuple[str, int]] = set()
-        self._repairing = False
+        self._at_once = self._repairing = at_once
         self._fruitless = 0
         self._chunk_s: float | None = None
         self._last_s: float | None = None
@@ -152,7 +153,7 @@ class Fetcher:
             now_s: monotonic time.
         """
         self._asked.clear()
-        self._repairing = False
+        self._repairing = self._at_once
         self._fruitless = 0
         self._last_s = now_s
         self._since_s = None

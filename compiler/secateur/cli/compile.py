@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from typer.core import TyperCommand
 
 from secateur.cli.console import console, print_json, print_table, size
-from secateur.cli.options import JsonOption
+from secateur.cli.options import JsonOption, StateOption
 from secateur.cli.pruning_options import (
     RegulariserOption,
     RegulariserStepsOption,
@@ -113,6 +113,16 @@ def compile_(
             show_default=False,
         ),
     ] = None,
+    measured_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--measured-on",
+            metavar="DEVICE",
+            help="Plan from what this device of the fleet measured (see 'measure DEVICE'); may be repeated. Unless "
+            "--verify-latency is given, rungs are not measured here then.",
+            show_default=False,
+        ),
+    ] = None,
     verify_latency: Annotated[
         bool | None,
         typer.Option(
@@ -152,6 +162,7 @@ def compile_(
     sparsity_criterion: SparsityCriterionOption = "magnitude",
     sparsity_steps: SparsityStepsOption = 100,
     as_json: JsonOption = False,
+    state: StateOption = None,
 ) -> None:
     """Compile a trained network into a ladder for one or more devices.
 
@@ -174,6 +185,7 @@ def compile_(
     import torch
 
     from secateur.bundle.keys import default_folder, load_or_create_keys
+    from secateur.cli.measured_on import measured_tables
     from secateur.ir import parse_budget
     from secateur.pipeline import CompileSettings, compile
     from secateur.report import notes, summarise, write_report
@@ -189,9 +201,9 @@ def compile_(
         precisions=tuple(precision or ()),
         int8_may_lose=int8_may_lose,
         qat_steps=qat_steps,
-        latency_tables=tuple(latency_table or ()),
+        latency_tables=(*(latency_table or ()), *measured_tables(measured_on or (), profile, precision or (), state)),
         find_tables=True,
-        verify_latency=verify_latency,
+        verify_latency=False if measured_on and verify_latency is None else verify_latency,
         search_seconds=parse_duration_s(search_budget, "--search-budget") if search_budget else 0.0,
         drop_blocks=drop_blocks,
         block_criterion=block_criterion,

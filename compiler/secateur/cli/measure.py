@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +10,9 @@ import typer
 
 import secateur_profiles
 from secateur.cli.console import print_fields, print_json
-from secateur.cli.options import JsonOption
+from secateur.cli.measure_device import DeviceOptions, measure_device, progress, table_fields, table_summary
+from secateur.cli.options import JsonOption, StateOption, UrlOption
+from secateur.cli.units import parse_duration_s
 from secateur.ir import SecateurError
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ def register(app: typer.Typer) -> None:
 
 
 def measure(
-    profile: Annotated[str, typer.Option("--profile", metavar="NAME", help="The device profile.", show_default=False)],
+    device: Annotated[
+        str, typer.Argument(metavar="[DEVICE]", help="A device of the fleet; its agent measures.", show_default=False)
+    ] = "",
+    profile: Annotated[
+        str, typer.Option("--profile", metavar="NAME", help="The device profile; this machine measures.", show_default=False)
+    ] = "",
     model: Annotated[
         str,
         typer.Option(
@@ -57,27 +62,46 @@ def measure(
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(help="How often all operators take turns; more on a busy machine.", min=1)] = 9,
+    rungs: Annotated[
+        bool, typer.Option("--rungs/--no-rungs", help="Of a device: first measure the rungs that it serves, too.")
+    ] = True,
+    patience: Annotated[str, typer.Option(metavar="TIME", help="How long a device may be away in the middle.")] = "60s",
     as_json: JsonOption = False,
+    state: StateOption = None,
+    url: UrlOption = "",
 ) -> None:
-    """Time operators on this machine and write a latency table, from which 'compile' plans.
+    """Time operators, on this machine or on a device, and write a latency table, from which 'compile' plans.
 
     Times the operators of a network at every width that its rungs can have, or without a network a standard set. Takes
     from half a minute to some minutes; close what else runs. Without -o the table goes to $XDG_DATA_HOME/secateur/latency,
     where 'compile' finds it for this profile on this machine as long as the runtime's version is the same.
 
+    With a DEVICE its agent does the timing, and 'compile --measured-on DEVICE' plans from what it found; other compilations
+    do not, unless you 'tables adopt' it. If device, controller or this command end in the middle, run the same again: only
+    what is missing is timed.
+
     \b
-    Example:
+    Examples:
       secateur measure --profile linux-x86-64 --model net.onnx --precision fp32
+      secateur measure pi-kitchen --bundle build/net-raspberry-pi-4b.bundle
     """
+    if model and bundle is not None:
+        raise SecateurError("measure: give --model or --bundle, not both")
+    if not device and not profile:
+        raise SecateurError("measure: name a DEVICE, or with --profile what this machine stands for")
+    if device:
+        if out is not None:
+            raise SecateurError("measure: a device's table lies in the data folder; -o goes with --profile")
+        asked = DeviceOptions(device, profile, precision, rounds, rungs, parse_duration_s(patience, "--patience"), as_json)
+        measure_device(asked, state, url, lambda: _network(model, task, bundle))
+        return
     # Torch takes seconds to import; no other command should wait for it.
     import torch
 
-    from secateur.measuring import Here, count_points, measure_table
+    from secateur.measuring import Here, measure_table
     from secateur.search.latency_table import write_table
     from secateur.targets import choose_precision, default_path
 
-    if model and bundle is not None:
-        raise SecateurError("measure: give --model or --bundle, not both")
     torch.set_num_threads(1)
     known = secateur_profiles.load(profile)
     chosen = choose_precision(known, (precision,) if precision else ())
@@ -86,35 +110,13 @@ def measure(
         raise SecateurError(f"measure: {path} is a folder; -o names a file")
     network = _network(model, task, bundle)
     began = time.monotonic()
-    table = measure_table(known, chosen, network, Here(rounds), _progress(quiet=as_json))
+    table = measure_table(known, chosen, network, Here(rounds), progress(quiet=as_json))
     write_table(path, table)
-    seconds, points = round(time.monotonic() - began, 1), count_points([table])
+    seconds = round(time.monotonic() - began, 1)
     if as_json:
-        summary = {"table": str(path), "key": table.key, "calibration": table.calibration}
-        print_json({**summary, "operators": len(table.entries), "points": points, "seconds": seconds})
-        return
-    corrected = table.calibration
-    print_fields(
-        [
-            ("table", path),
-            (
-                "for",
-                f"{known.name}, {chosen}, {table.key.runtime} {table.key.runtime_version}, {table.key.threads} thread(s)",
-            ),
-            ("machine", table.key.machine),
-            ("measured", f"{len(table.entries)} kinds of operator at {points} widths in {seconds:g} s"),
-            (
-                "overhead",
-                f"{table.run_overhead_ms * 1e3:.1f} µs a run, {table.operator_overhead_ms * 1e3:.1f} µs an operator",
-            ),
-            (
-                "correction",
-                f"× {corrected.scale:.3g} + {corrected.offset_ms:.3g} ms, from {corrected.checked} whole networks"
-                if corrected.checked
-                else "none: no network was given to check the sum with",
-            ),
-        ]
-    )
+        print_json(table_summary(path, table, seconds))
+    else:
+        print_fields(table_fields(path, table, seconds))
 
 
 def _network(model: str, task: str, bundle: Path | None) -> Network | None:
@@ -127,13 +129,3 @@ def _network(model: str, task: str, bundle: Path | None) -> Network | None:
     if not model:
         return None
     return load_model(model, load_task(task).input_shape if task else None)
-
-
-def _progress(quiet: bool) -> Callable[[str, int, int], None]:
-    def tell(stage: str, done: int, total: int) -> None:
-        if quiet or not sys.stderr.isatty():
-            return
-        text = f"operators {done}/{total}" if stage == "time" else "whole networks"
-        print(f"\rtiming {text} … ", end="" if done < total or stage == "time" else "\n", file=sys.stderr, flush=True)
-
-    return tell

@@ -53,6 +53,14 @@ class CommandBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     expiry_s: float = DEFAULT_EXPIRY_S
 
 
+class MeasureBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /devices/{id}/measure``. The pack's path is absolute, on the controller's machine."""
+
+    pack: str
+    chunk_kib: int = DEFAULT_CHUNK_BYTES >> 10
+    expiry_s: float = DEFAULT_EXPIRY_S
+
+
 def create_app(controller: Controller, token: str) -> Starlette:
     """Return the API of a controller as an ASGI application.
 
@@ -86,6 +94,8 @@ def create_app(controller: Controller, token: str) -> Starlette:
             route("/devices/{id}/events", _events),
             route("/devices/{id}/commands", _commands),
             route("/devices/{id}/commands", _issue, "POST"),
+            route("/devices/{id}/commands/{command}", _command),
+            route("/devices/{id}/measure", _measure, "POST"),
             route("/devices/{id}/pin", _pin, "POST"),
             route("/devices/{id}/policy", _policy, "POST"),
             route("/push", _push, "POST"),
@@ -167,6 +177,20 @@ async def _issue(controller: Controller, request: Request) -> Any:
     device = controller.devices.get(request.path_params["id"]).device
     body = await _body(request, CommandBody)
     return controller.commands.issue(device, body.body, body.expiry_s)
+
+
+async def _command(controller: Controller, request: Request) -> Any:
+    device = controller.devices.get(request.path_params["id"]).device
+    return controller.commands.get(device, request.path_params["command"])
+
+
+async def _measure(controller: Controller, request: Request) -> Any:
+    device = controller.devices.get(request.path_params["id"])
+    body = await _body(request, MeasureBody)
+    path = Path(body.pack)
+    if not path.is_absolute():
+        raise RequestError(f"measure: {body.pack!r} is not an absolute path")
+    return await controller.packs.issue(device, path, body.chunk_kib << 10, body.expiry_s)
 
 
 async def _pin(controller: Controller, request: Request) -> Any:

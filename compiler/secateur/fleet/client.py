@@ -116,6 +116,14 @@ class HostClient:
         """``POST /devices/{id}/commands``."""
         return self._call("POST", f"{_at(device)}/commands", json={"body": body, "expiry_s": expiry_s})
 
+    def measure(self, device: str, pack: Path, expiry_s: float) -> dict[str, Any]:
+        """``POST /devices/{id}/measure``; returns the command."""
+        return self._call("POST", f"{_at(device)}/measure", json={"pack": str(pack.resolve()), "expiry_s": expiry_s})
+
+    def command_state(self, device: str, command: str) -> dict[str, Any]:
+        """``GET /devices/{id}/commands/{command}``."""
+        return self._call("GET", f"{_at(device)}/commands/{quote(command, safe='')}")
+
     def commands(self, device: str) -> list[dict[str, Any]]:
         """``GET /devices/{id}/commands``."""
         return list(self._call("GET", f"{_at(device)}/commands")["commands"])

@@ -18,7 +18,8 @@ from secateur.fleet.schema import commands as table
 from secateur.fleet.shadow import Send
 from secateur.fleet.store import Store
 from secateur_agent.protocol import topics
-from secateur_agent.protocol.messages import Command, CommandStatus
+from secateur_agent.protocol.envelope import Envelope
+from secateur_agent.protocol.messages import BlobRef, Command, CommandStatus
 
 DEFAULT_EXPIRY_S = 300.0
 MAX_EXPIRY_S = 7 * 86400.0
@@ -38,13 +39,16 @@ class Commands:
         self._keys = keys
         self._send = send
 
-    def issue(self, device: str, body: str, expiry_s: float = DEFAULT_EXPIRY_S) -> dict[str, Any]:
+    def issue(
+        self, device: str, body: str, expiry_s: float = DEFAULT_EXPIRY_S, pack: BlobRef | None = None
+    ) -> dict[str, Any]:
         """Sign a command, store it, publish it.
 
         Args:
             device: to whom.
             body: one of `BODIES`.
             expiry_s: after so many seconds it must no longer be carried out.
+            pack: with ``measure``: the files to time instead of the rungs.
 
         Returns:
             The command as `get` returns it.
@@ -63,7 +67,7 @@ class Commands:
             seq = max(last + 1, int(now_s * 1000))
             identity = f"{body}-{uuid.uuid4().hex[:12]}"
             fields = {"device": device, "id": identity, "seq": seq, "expires_s": now_s + expiry_s, "body": body}
-            command = msgspec.convert(fields, Command)
+            command = msgspec.structs.replace(msgspec.convert(fields, Command), pack=pack)
             envelope = self._keys.seal("command", command)
             connection.execute(
                 insert(table).values(
@@ -96,6 +100,17 @@ class Commands:
         query = select(table).where(table.c.device == device).order_by(table.c.seq.desc()).limit(limit)
         with self._store.read() as connection:
             return [_row(row) for row in connection.execute(query)][::-1]
+
+    def open_packs(self, device: str = "") -> list[BlobRef]:
+        """Return the packs of the commands that have not ended: to one device, or to all if none is named."""
+        query = select(table.c.envelope).where(table.c.body == "measure", table.c.status.not_in(TERMINAL))
+        if device:
+            query = query.where(table.c.device == device)
+        with self._store.read() as connection:
+            envelopes = connection.scalars(query).all()
+        signed = [msgspec.json.decode(envelope, type=Envelope).signed for envelope in envelopes]
+        packs = [msgspec.json.decode(each, type=Command).pack for each in signed]
+        return [pack for pack in packs if pack is not None]
 
     def record(self, connection: Connection, device: str, identity: str, status: CommandStatus) -> bool:
         """Record what a device reports of a command; what comes after its end is ignored.

@@ -15,6 +15,7 @@ from secateur.fleet.asks import AskRecord
 from secateur.fleet.commands import Commands
 from secateur.fleet.devices import DeviceStore
 from secateur.fleet.ingest import Ingest, Outcome
+from secateur.fleet.packs import Packs
 from secateur.fleet.publisher import GATHER_S, Publisher
 from secateur.fleet.registry import Registry
 from secateur.fleet.reprune import Reprune
@@ -75,6 +76,7 @@ class Controller:
             desired=self.shadows.get,
             present=lambda device: self._states.get(device, "") in _HERE,
             on_fault=self._fault,
+            packs=self.commands.open_packs,
             bytes_per_s=bytes_per_s,
             gather_s=gather_s,
         )
@@ -88,6 +90,7 @@ class Controller:
             send_chunk=self.publisher.repair,
             folder=state / "recuts",
         )
+        self.packs = Packs(self.registry, self.commands, state / "packs")
         self.steering = Steering(
             devices=self.devices,
             registry=self.registry,
@@ -185,6 +188,8 @@ class Controller:
             self.publisher.heard(device, reported)
         for device, identity in outcome.ended:
             self.commands.clear(device, identity)
+        if outcome.ended:
+            self.packs.collect()
         for device, ask_id, ask, size in outcome.asked:
             if isinstance(ask, AskChunks):
                 refusal = self.publisher.asked(device, ask)

@@ -92,6 +92,7 @@ class Publisher:
         desired: Callable[[str], Desired | None],
         present: Callable[[str], bool],
         on_fault: Callable[[str, str], None],
+        packs: Callable[[str], Sequence[BlobRef]] = lambda device: (),
         bytes_per_s: float = 0.0,
         gather_s: float = GATHER_S,
     ) -> None:
@@ -103,6 +104,7 @@ class Publisher:
             desired: device → its desired shadow: it may ask for the blobs that this names and no others.
             present: whether a device is connected.
             on_fault: called with a device ('' for all) and one line.
+            packs: device → the packs of its open commands, for which it may ask, too.
             bytes_per_s: cap on broadcasts and repairs together; 0 for none.
             gather_s: how long to wait for all targets of a push to report that they fetch.
         """
@@ -110,6 +112,7 @@ class Publisher:
         self._traffic = traffic
         self._blob_path = blob_path
         self._desired = desired
+        self._packs = packs
         self._present = present
         self._on_fault = on_fault
         self._rate = ByteRate(bytes_per_s)
@@ -147,9 +150,10 @@ class Publisher:
         Returns:
             '' or why it gets none.
         """
-        ref = next((ref for ref in blobs_of(self._desired(device)) if ref.sha256 == ask.sha256), None)
+        named = (*blobs_of(self._desired(device)), *self._packs(device))
+        ref = next((ref for ref in named if ref.sha256 == ask.sha256), None)
         if ref is None:
-            return f"asked for blob {ask.sha256[:12]}, which its desired shadow does not name"
+            return f"asked for blob {ask.sha256[:12]}, which its desired shadow does not name, nor an open command"
         for index in ask.indexes:
             self.repair(device, ref, index)
         return ""

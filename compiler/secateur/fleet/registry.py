@@ -116,6 +116,11 @@ class Registry:
             path = connection.scalar(select(blobs.c.path).where(blobs.c.sha256 == sha256))
         return Path(path) if path else None
 
+    def add_blob(self, ref: BlobRef, path: Path) -> None:
+        """Remember a blob that belongs to no bundle; its file lies at ``path``."""
+        with self._store.write() as connection:
+            self._add_blobs(connection, [(ref, path)])
+
     def add_recut(self, manifest_sha256: str, entry: RungEntry, envelope: bytes, recipe: BlobRef, path: Path) -> None:
         """Remember a rung that was cut later; its recipe lies at ``path``."""
         with self._store.write() as connection:

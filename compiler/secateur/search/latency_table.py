@@ -30,7 +30,7 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A part of a table; unknown keys are errors."""
 
 
-class Key(Section, frozen=True, kw_only=True):
+class Key(Section, frozen=True, kw_only=True, omit_defaults=True):
     """What the latencies hold for.
 
     Attributes:
@@ -41,6 +41,7 @@ class Key(Section, frozen=True, kw_only=True):
         threads: inside an operator.
         machine: that was measured, in one line.
         date: of the measurement, ISO 8601.
+        device: id of the device of the fleet that was measured; '' for a machine that is none.
     """
 
     profile: Text
@@ -50,15 +51,20 @@ class Key(Section, frozen=True, kw_only=True):
     threads: Annotated[int, Meta(ge=1, le=4096)]
     machine: Text
     date: Text
+    device: Annotated[str, Meta(max_length=64)] = ""
 
 
-class Point(Section, frozen=True, kw_only=True):
-    """One operator at one pair of widths: time that it adds to a network that contains it."""
+class Point(Section, frozen=True, kw_only=True, omit_defaults=True):
+    """One operator at one pair of widths: time that it adds to a network that contains it.
+
+    ``slowed``: the device was throttled while this was measured.
+    """
 
     channels_in: Width
     channels_out: Width
     p50_ms: Milliseconds
     p95_ms: Milliseconds
+    slowed: bool = False
 
 
 class Entry(Section, frozen=True, kw_only=True):
@@ -182,7 +188,7 @@ def mismatch(key: Key, profile: Profile, precision: str, machine: str, runtime_v
     for name, found, needed in wanted:
         if found != needed:
             return f"is for {name} {found}, not {needed}"
-    if key.machine == machine and key.runtime_version != runtime_version:
+    if not key.device and key.machine == machine and key.runtime_version != runtime_version:
         return f"is for {key.runtime} {key.runtime_version}, but {runtime_version} is installed"
     if _numbers(key.runtime_version) < _numbers(profile.runtime.min_version):
         return f"is for {key.runtime} {key.runtime_version}, the profile needs {profile.runtime.min_version}"

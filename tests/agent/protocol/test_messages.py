@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from secateur_agent.protocol import messages as m
 from secateur_agent.protocol.messages import MAX_MESSAGE_BYTES, MessageError, decode, encode
 from secateur_agent.protocol.schema import MESSAGES
+from secateur_agent.protocol.timings import Conditions, FileTiming, PackTimings
 
 SHA = "ab" * 32
 BLOB = m.BlobRef(sha256=SHA, size=10)
@@ -38,7 +39,13 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
     ),
     m.Ack(boot="b1", seq=7),
     m.Answer(status="done"),
-    m.Command(device="pi-1", id="c1", seq=1, expires_s=1e9, body="measure"),
+    m.Command(device="pi-1", id="c1", seq=1, expires_s=1e9, body="measure", pack=BLOB),
+    PackTimings(
+        total=2,
+        runtime_version="1.23.2",
+        timings=(FileTiming(file=0, p50_ms=1.0, p95_ms=2.0, slowed=True), FileTiming(file=1, error="no memory")),
+        conditions=Conditions(temperature_c=80.0),
+    ),
 )
 
 

@@ -204,6 +204,14 @@ def test_reconnect_forgets_lost_questions(store: Store) -> None:
     assert fetcher.next_asks(300.0 + FIRST_WAIT_S) != []
 
 
+def test_what_nobody_broadcasts_is_asked_for_at_once_also_after_a_reconnect(store: Store) -> None:
+    fetcher = Fetcher([make_ref(BIG)], store, at_once=True)
+    assert fetcher.next_asks(0.0)[0].indexes == (0, 1, 2, 3, 4, 5)
+    assert fetcher.next_asks(1.0) == []
+    fetcher.rewind(2.0)
+    assert fetcher.next_asks(2.0)[0].indexes == (0, 1, 2, 3, 4, 5)
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 4 * CHUNK_BYTES), min_size=1, max_size=3),

@@ -10,7 +10,7 @@ from rungs import master_of, rung_of
 from secateur.evaluation import describe_machine, runtime_version, time_interleaved
 from secateur.ir import Signature, SizedOperator
 from secateur.measure import probe_for
-from secateur.measuring import _file
+from secateur.measuring import probe_file
 from secateur_agent.inference.onnxruntime_backend import session_options
 
 
@@ -30,7 +30,7 @@ def test_forty_times_the_work_is_seen() -> None:
     plane = Signature("Conv", (32, 32), (32, 32), (3, 3), (1, 1), groups="dense")
     probe = probe_for(SizedOperator(plane, 32, 32))
     assert probe is not None
-    once, often = time_interleaved([_file(probe.build(n), "fp32") for n in (1, 40)], "fp32", rounds=3)
+    once, often = time_interleaved([probe_file(probe.build(n), "fp32") for n in (1, 40)], "fp32", rounds=3)
     assert often.p50_ms > 5 * once.p50_ms
 
 

@@ -14,7 +14,7 @@ from secateur.evaluation import Session
 from secateur.graph import find_groups
 from secateur.ir import Signature, SizedOperator
 from secateur.measure import all_probes, probe_for
-from secateur.measuring import _file
+from secateur.measuring import probe_file
 from secateur.search import Costs
 from secateur.search.measurement_points import operators_of, standard_operators
 
@@ -57,7 +57,7 @@ def test_the_longer_network_holds_the_operator_so_much_more_often(operator: Size
         pair = {operator.channels_in, operator.channels_out}
         like = [replace(c.signature, activation="") for c in found if {c.channels_in, c.channels_out} == pair]
         counts.append(Counter(like)[replace(operator.signature, activation="")])
-        file = _file(network, precision)
+        file = probe_file(network, precision)
         shape = next(iter(network.inputs.values()))[1:]
         outputs = Session(file).run(np.random.default_rng(1).standard_normal((1, *shape)).astype(np.float32))
         assert outputs.shape[1:] == next(iter(network.outputs.values()))[1:]
@@ -110,4 +110,4 @@ def test_what_no_probe_is_made_of_is_left_to_the_roofline(operator: SizedOperato
 def test_files_are_what_onnx_accepts() -> None:
     probe = probe_for(OPERATORS[0])
     assert probe is not None
-    onnx.checker.check_model(onnx.load_from_string(_file(probe.build(2), "int8")))
+    onnx.checker.check_model(onnx.load_from_string(probe_file(probe.build(2), "int8")))
