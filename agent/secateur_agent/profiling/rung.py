@@ -72,6 +72,22 @@ def profile(request: ProfileRequest) -> ProfileResult:
     )
 
 
+def _compile(load: LoadRung) -> None:
+    """Let a child process fill the cache of what a runtime compiles: that takes memory which later starts do not.
+
+    Whatever is wrong with the rung is found and told when this process loads it.
+    """
+    if not load.cache or not hasattr(os, "fork"):
+        return
+    child = os.fork()
+    if child == 0:
+        try:
+            open_backend(load)
+        finally:
+            os._exit(0)  # neither the parent's output nor its exit handlers are the child's
+    os.waitpid(child, 0)
+
+
 def _watch(request: ProfileRequest) -> Watch | None:
     # Imported only for whoever asks: a worker has no sensors in memory, so a trial should have none.
     if not request.sysfs_root:
@@ -106,22 +122,6 @@ def _with_energy(measured: RungMeasurement, energy: Energy | None) -> RungMeasur
         return measured
     energy_mj = float(f"{max(energy.energy_mj, 1e-9):.4g}")
     return msgspec.structs.replace(measured, energy_mj=energy_mj, energy_quality="measured")
-
-
-def _compile(load: LoadRung) -> None:
-    """Let a child process fill the cache of what a runtime compiles: that takes memory which later starts do not.
-
-    Whatever is wrong with the rung is found and told when this process loads it.
-    """
-    if not load.cache or not hasattr(os, "fork"):
-        return
-    child = os.fork()
-    if child == 0:
-        try:
-            open_backend(load)
-        finally:
-            os._exit(0)  # neither the parent's output nor its exit handlers are the child's
-    os.waitpid(child, 0)
 
 
 def _golden_errors(request: ProfileRequest, backend: Backend) -> list[tuple[float, float]]:
