@@ -10,7 +10,7 @@ from secateur.export.tflite.operators.registry import writes
 from secateur.export.tflite.rung import RungWriter, Unwritable
 from secateur.ir import ActivationParameters, Node
 
-_UNARY = {"Exp": "EXP", "Log": "LOG", "Sqrt": "SQRT", "Neg": "NEG", "Abs": "ABS", "Elu": "ELU"}
+_UNARY = {"Exp": "EXP", "Log": "LOG", "Sqrt": "SQRT", "Neg": "NEG", "Abs": "ABS"}
 _BINARY = {"Add": "ADD", "Sub": "SUB", "Mul": "MUL", "Div": "DIV", "Min": "MINIMUM", "Max": "MAXIMUM"}
 _CAN_END = ("ADD", "SUB", "MUL", "DIV")
 """Operators that can end with an activation."""
@@ -48,8 +48,6 @@ def _constant(writer: RungWriter, node: Node, name: str, rank: int, last: bool) 
 
 @writes(*_UNARY)
 def _unary(writer: RungWriter, node: Node, integer: bool) -> None:
-    if node.op == "Elu" and node.attrs.get("alpha", 1.0) != 1.0:
-        raise Unwritable(node, "with this alpha cannot be written")
     last = layout_of(writer, node)
     writer.operator(_UNARY[node.op], [writer.get(node.inputs[0], last)], writer.new(node.output, last))
 
@@ -154,6 +152,43 @@ def _softsign(writer: RungWriter, node: Node, integer: bool) -> None:
     size = writer.operator("ABS", [x], writer.temporary(shape))
     below = writer.operator("ADD", [size, writer.scalar(1.0)], writer.temporary(shape))
     writer.operator("DIV", [x, below], writer.new(node.output, last))
+
+
+@writes("Elu", "Selu", "Celu")
+def _exponential(writer: RungWriter, node: Node, integer: bool) -> None:
+    """gamma · (max(x, 0) + alpha · (exp(min(x, 0) ÷ width) − 1)), by TFLite's ELU, which has neither of the three."""
+    alpha, gamma, width = _exponential_numbers(node)
+    last = layout_of(writer, node)
+    x, shape = writer.get(node.inputs[0], last), writer.placed(node.output, last)
+    if (alpha, gamma, width) == (1.0, 1.0, 1.0):
+        writer.operator("ELU", [x], writer.new(node.output, last))
+        return
+    above = writer.operator("RELU", [x], writer.temporary(shape))
+    below = writer.operator("MINIMUM", [x, writer.scalar(0.0)], writer.temporary(shape))
+    scaled = writer.operator("MUL", [below, writer.scalar(1 / width)], writer.temporary(shape))
+    bent = writer.operator("ELU", [scaled], writer.temporary(shape))
+    left = writer.operator("MUL", [bent, writer.scalar(alpha * gamma)], writer.temporary(shape))
+    right = writer.operator("MUL", [above, writer.scalar(gamma)], writer.temporary(shape))
+    writer.operator("ADD", [left, right], writer.new(node.output, last))
+
+
+def _exponential_numbers(node: Node) -> tuple[float, float, float]:
+    """alpha, gamma and width."""
+    if node.op == "Selu":
+        alpha = float(node.attrs.get("alpha", 1.67326319217681884765625))
+        return alpha, float(node.attrs.get("gamma", 1.05070102214813232421875)), 1.0
+    alpha = float(node.attrs.get("alpha", 1.0))
+    return alpha, 1.0, alpha if node.op == "Celu" else 1.0
+
+
+@writes("ThresholdedRelu")
+def _thresholded_relu(writer: RungWriter, node: Node, integer: bool) -> None:
+    last = layout_of(writer, node)
+    x, shape = writer.get(node.inputs[0], last), writer.placed(node.output, last)
+    above = writer.operator(
+        "GREATER", [x, writer.scalar(float(node.attrs.get("alpha", 1.0)))], writer.temporary(shape, "|b1")
+    )
+    writer.operator("SELECT_V2", [above, x, writer.scalar(0.0)], writer.new(node.output, last))
 
 
 @writes("Reciprocal")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from secateur.export.tflite import axes
-from secateur.export.tflite.flatbuffer import Byte, Field, Int
+from secateur.export.tflite.flatbuffer import Field, Int
 from secateur.export.tflite.operators.elementwise import layout_of
 from secateur.export.tflite.operators.registry import writes
 from secateur.export.tflite.rung import RungWriter, Unwritable
@@ -133,46 +133,3 @@ def _same_order(writer: RungWriter, node: Node, x: int, last: bool, integer: boo
         writer.set_parameters(node.output, writer.parameters(node.inputs[0]))
     after = writer.new(node.output, last, integer, writer.kind_of(node.inputs[0]))
     writer.operator("RESHAPE", [x, writer.ints(writer.placed(node.output, last))], after, integer=integer)
-
-
-@writes("DepthToSpace", integer=True)
-def _depth_to_space(writer: RungWriter, node: Node, integer: bool) -> None:
-    """TFLite takes the channel last of a block's places; where the network takes it first, channels change places before."""
-    block = node.attrs["blocksize"]
-    name = node.inputs[0]
-    x = writer.get(name, True, integer)
-    if integer:
-        writer.set_parameters(node.output, writer.parameters(name))
-    if node.attrs["mode"] == "CRD":
-        shape = writer.placed(name, True)
-        order = np.arange(shape[3]).reshape(-1, block * block).T.ravel()
-        index = writer.model.private(order.astype("<i4"))
-        x = writer.operator("GATHER", [x, index], writer.like(name, shape, integer), {0: Int(3)}, integer)
-    writer.operator("DEPTH_TO_SPACE", [x], writer.new(node.output, True, integer), {0: Int(block)}, integer)
-
-
-@writes("SpaceToDepth", integer=True)
-def _space_to_depth(writer: RungWriter, node: Node, integer: bool) -> None:
-    moving(writer, node, "SPACE_TO_DEPTH", True, integer, (), {0: Int(node.attrs["blocksize"])})
-
-
-@writes("Resize", integer=True)
-def _resize(writer: RungWriter, node: Node, integer: bool) -> None:
-    attrs = node.attrs
-    mode, places = attrs["mode"], attrs["coordinate_transformation_mode"]
-    shape = writer.placed(node.output, True)
-    if attrs["scales"][0] != 1 or attrs["scales"][1] != 1 or mode not in ("nearest", "linear"):
-        raise Unwritable(node, f"of mode {mode} cannot be written")
-    half, corners = places in ("half_pixel", "pytorch_half_pixel"), places == "align_corners"
-    size = writer.ints(shape[1:3])
-    if mode == "linear":
-        options = {2: Byte(int(corners)), 3: Byte(int(half))}
-        moving(writer, node, "RESIZE_BILINEAR", True, integer, [size], options)
-        return
-    # floor(x · in / out): exact for whole factors, where rounding down and half pixels give the same.
-    whole = all(float(scale).is_integer() for scale in attrs["scales"])
-    if not whole or places not in ("asymmetric", "half_pixel", "pytorch_half_pixel"):
-        raise Unwritable(node, "of these places cannot be written")
-    if places == "asymmetric" and attrs["nearest_mode"] != "floor":
-        raise Unwritable(node, f"with nearest_mode {attrs['nearest_mode']} cannot be written")
-    moving(writer, node, "RESIZE_NEAREST_NEIGHBOR", True, integer, [size])
