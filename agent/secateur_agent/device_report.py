@@ -77,12 +77,13 @@ class DeviceReport:
         )
 
     def _rung(self) -> str:
-        """The rung of this model that serves. Just after a commit one of the model before still does, be its id the same."""
+        """The rung of this model that serves. Just after a commit one of the model before still does, be its id and file the
+        same."""
         serving, ladder = self.worker.serving, self.keeper.ladder
         if serving is None or ladder is None:
             return self.worker.rung
-        entry = ladder.entries.get(serving.rung)
-        return serving.rung if entry is not None and entry.file_sha256 == serving.sha256 else ""
+        mine = serving.rung in ladder.entries and serving.path == str(ladder.path(serving.rung))
+        return serving.rung if mine else ""
 
     def diagnosis(self) -> dict[str, Any]:
         """Return the answer to the command ``diagnose``."""

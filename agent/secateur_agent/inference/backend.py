@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from secateur_agent.inference.control import LoadRung
 from secateur_agent.inference.runtimes import backend_module, known_runtimes
+from secateur_agent.inference.v2_codec import DTYPES
 from secateur_agent.runtime_versions import runtime_version
 
 _READ_BYTES = 1 << 20
@@ -78,7 +79,7 @@ def open_backend(load: LoadRung) -> Backend:
     """
     verify_file(load)
     backend = _backend_class(load.runtime)(load)
-    blank = {spec.name: np.zeros([max(size, 1) for size in spec.shape], np.float32) for spec in load.inputs}
+    blank = {spec.name: np.zeros([max(size, 1) for size in spec.shape], DTYPES[spec.datatype]) for spec in load.inputs}
     for _ in range(_WARM_UP_RUNS):
         backend.run(blank)
     return backend

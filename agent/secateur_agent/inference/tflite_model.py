@@ -6,6 +6,7 @@ or output tells: ``image:0,2,3,1`` lists the network's axes in the file's order.
 
 from __future__ import annotations
 
+import ctypes
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -61,6 +62,8 @@ class LiteModel:
 
     def __init__(self, content: bytes | str, threads: int = 1, delegates: Sequence[str] = ()) -> None:
         given = {"model_content": content} if isinstance(content, bytes) else {"model_path": content}
+        for path in delegates:
+            ctypes.CDLL(path)  # a library that cannot be loaded leaves TFLite a delegate whose destructor fails
         loaded = [lite.load_delegate(path) for path in delegates]
         self._interpreter: Any = lite.Interpreter(**given, num_threads=threads, experimental_delegates=loaded or None)
         self._interpreter.allocate_tensors()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
+from onnx import TensorProto, helper, numpy_helper
 
+from secateur_agent.bundle.manifest import TensorSpec
 from secateur_agent.inference.backend import BackendError, one_line, open_backend
 
 
@@ -41,3 +46,23 @@ def test_messages_of_a_runtime_become_one_line_of_bounded_length() -> None:
     assert one_line(ValueError("a\n  b")) == "a b"
     assert one_line(ValueError()) == "ValueError"
     assert len(one_line(ValueError("x" * 1000))) == 300
+
+
+def test_a_network_of_integers_is_warmed_up_with_integers(tiny_rungs: Any) -> None:
+    """Token ids, for instance: a float array would be refused."""
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "x"], ["g"], axis=0), helper.make_node("ReduceMean", ["g"], ["y"], axes=[1])],
+        "ids",
+        [helper.make_tensor_value_info("x", TensorProto.INT64, ["batch", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 1, 2])],
+        [numpy_helper.from_array(np.ones((5, 2), np.float32), "table")],
+    )
+    model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 13)])
+    data = model.SerializeToString()
+    load = tiny_rungs.make()
+    Path(load.path).write_bytes(data)
+    inputs = (TensorSpec(name="x", shape=(-1, 3), datatype="INT64"),)
+    outputs = (TensorSpec(name="y", shape=(-1, 1, 2)),)
+    load = replace(load, sha256=hashlib.sha256(data).hexdigest(), inputs=inputs, outputs=outputs)
+    (y,) = open_backend(load).run({"x": np.asarray([[0, 1, 4]])})
+    np.testing.assert_array_equal(y, [[[1.0, 1.0]]])
