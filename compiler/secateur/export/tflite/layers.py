@@ -108,9 +108,8 @@ def _depthwise(writer: RungWriter, node: Node) -> bool:
 
 def _bias(scales: PrivateVector, table: Table, factor: np.float32) -> NDArray[np.int32]:
     scale = (np.asarray(scales.values, np.float32) * factor).astype("<f4")
-    values: NDArray[np.int32] = np.clip(np.rint(table.shift.astype(np.float64) / scale), -(2**31) + 1, 2**31 - 1).astype(
-        "<i4"
-    )
+    exact = np.rint(table.shift.astype(np.float64) / scale)
+    values: NDArray[np.int32] = np.clip(exact, -(2**31) + 1, 2**31 - 1).astype("<i4")
     return values
 
 
@@ -136,7 +135,7 @@ def write_pad(writer: RungWriter, name: str, x: int, pads: tuple[int, ...], inte
     batch, height, width, channels = writer.placed(name, True)
     shape = [batch, height + top + bottom, width + left + right, channels]
     after = writer.like(name, shape, integer)
-    amounts = writer.model.private(np.asarray([[0, 0], [top, bottom], [left, right], [0, 0]], "<i4"))
+    amounts = writer.numbers([[0, 0], [top, bottom], [left, right], [0, 0]])
     if value is None:
         return writer.operator("PAD", [x, amounts], after, integer=integer)
     return writer.operator("PADV2", [x, amounts, value], after, integer=integer)
@@ -191,8 +190,8 @@ def _transposed(writer: RungWriter, node: Node, inputs: list[int], output: int, 
     cropped = sizes != [height, width]
     given = writer.like(end, whole, integer) if cropped else output
     options: dict[int, Field] = {0: Byte(schema.VALID), 1: Int(strides[1]), 2: Int(strides[0])}
-    writer.operator("TRANSPOSE_CONV", [writer.ints(whole), weight, x, bias], given, options, integer)
+    writer.operator("TRANSPOSE_CONV", [writer.sizes(whole), weight, x, bias], given, options, integer)
     if cropped:
         corners = [0, top, left, 0], [batch, top + height, left + width, channels], [1, 1, 1, 1]
-        writer.operator("STRIDED_SLICE", [given, *map(writer.ints, corners)], output, integer=integer)
+        writer.operator("STRIDED_SLICE", [given, *map(writer.sizes, corners)], output, integer=integer)
     return output

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from secateur.export.program import BaseSlice, PrivateVector, Program, ScaledVector, Word
+from secateur.export.program import BaseSlice, Piece, PrivateVector, Program, ScaledVector, Word
 from secateur.export.tflite import schema
 from secateur.export.tflite.flatbuffer import Byte, Data, Field, Int, Ints, Table, Tables, Text, render
 
@@ -70,9 +70,18 @@ class ModelWriter:
     def constant(
         self, piece: BaseSlice | PrivateVector, shape: Sequence[int], kind: str, quantization: Quantization | None = None
     ) -> int:
-        """Add a tensor of values that are in the file; the arguments are those of `tensor`."""
+        """Add a tensor of values that may differ between rungs; the arguments are those of `tensor`."""
+        return self._constant(piece, shape, kind, quantization)
+
+    def _constant(self, piece: Piece, shape: Sequence[int], kind: str, quantization: Quantization | None) -> int:
         self._buffers.append(Table({schema.BUFFER_DATA: Data([piece], 1, _BUFFER_BOUNDARY)}))
         return self._add(shape, kind, quantization, len(self._buffers) - 1, "")
+
+    def fixed(self, values: NDArray[np.generic], quantization: Quantization | None = None) -> int:
+        """Return a constant that is the same in every rung."""
+        array = np.asarray(values)
+        array = array.astype(array.dtype.newbyteorder("<"))
+        return self._constant(array.tobytes(), array.shape, array.dtype.str, quantization)
 
     def private(self, values: NDArray[np.generic], shape: Sequence[int] | None = None) -> int:
         """Add a constant of this rung alone; ``shape`` is the array's unless given."""

@@ -138,13 +138,17 @@ class RungWriter:
     # --- constants ----------------------------------------------------------------------------------------------------
 
     def scalar(self, value: float) -> int:
-        """Return a float32 constant of rank 0 that all rungs of a ladder have in the same places."""
+        """Return a float32 constant of rank 0; all rungs of a ladder have the same."""
         if value not in self._scalars:
-            self._scalars[value] = self.model.private(np.asarray(value, "<f4"))
+            self._scalars[value] = self.model.fixed(np.asarray(value, "<f4"))
         return self._scalars[value]
 
-    def ints(self, values: Sequence[int]) -> int:
-        """Return a vector of int32 that the file has as a constant."""
+    def numbers(self, values: Sequence[int] | Sequence[Sequence[int]]) -> int:
+        """Return int32 that are the same in every rung: axes, permutations, amounts of padding."""
+        return self.model.fixed(np.asarray(values, "<i4"))
+
+    def sizes(self, values: Sequence[int]) -> int:
+        """Return a vector of int32 that may differ between rungs: shapes, and which channels are meant."""
         return self.model.private(np.asarray(values, "<i4"))
 
     def vector(self, values: np.ndarray, shape: Sequence[int] | None = None) -> int:
@@ -262,7 +266,7 @@ class RungWriter:
         return one_scale(found.scale, found.zero_point)
 
     def _reshape(self, before: int, after: int, shape: Sequence[int], integer: bool = False) -> int:
-        return self.model.operator("RESHAPE", [before, self.ints(shape)], after, integer=integer)
+        return self.model.operator("RESHAPE", [before, self.sizes(shape)], after, integer=integer)
 
     def _move(self, name: str, before: int, last: bool, integer: bool) -> None:
         """Move a tensor's channels to the last axis, or back."""
@@ -272,17 +276,17 @@ class RungWriter:
             self._reshape(before, after, self.placed(name, last), integer)
         elif len(shape) == 4:
             perm = (0, 2, 3, 1) if last else (0, 3, 1, 2)
-            self.model.operator("TRANSPOSE", [before, self.ints(perm)], after, integer=integer)
+            self.model.operator("TRANSPOSE", [before, self.numbers(perm)], after, integer=integer)
         else:
             kind = "|i1" if integer else self.kind(name)
             moved = axes.moved_shape(shape)
             between = self.model.tensor(moved, kind, self._quantization(name) if integer else None)
             if last:
-                self.model.operator("TRANSPOSE", [before, self.ints((0, 2, 1))], between, integer=integer)
+                self.model.operator("TRANSPOSE", [before, self.numbers((0, 2, 1))], between, integer=integer)
                 self._reshape(between, after, axes.last_shape(shape), integer)
             else:
                 self._reshape(before, between, moved, integer)
-                self.model.operator("TRANSPOSE", [between, self.ints((0, 2, 1))], after, integer=integer)
+                self.model.operator("TRANSPOSE", [between, self.numbers((0, 2, 1))], after, integer=integer)
 
 
 _CLIPS = {(0, 6): schema.RELU6, (-1, 1): schema.RELU_N1_TO_1, (0, None): schema.RELU}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from secateur.export.tflite import axes
 from secateur.export.tflite.flatbuffer import Field, Int
 from secateur.export.tflite.operators.elementwise import layout_of
@@ -57,7 +55,7 @@ def _requantized(writer: RungWriter, node: Node, name: str, part: int, last: boo
 def _take(writer: RungWriter, node: Node, integer: bool) -> None:
     last = layout_of(writer, node)
     axis = writer.axis(node.inputs[0], node.attrs["axis"], last)
-    index = writer.ints([int(i) for i in node.attrs["index"]])
+    index = writer.sizes([int(i) for i in node.attrs["index"]])
     moving(writer, node, "GATHER", last, integer, [index], {0: Int(axis)})
 
 
@@ -73,7 +71,7 @@ def _slice(writer: RungWriter, node: Node, integer: bool) -> None:
             raise Unwritable(node, "backwards cannot be written")
         starts[place], stops[place], _ = slice(start, stop, step).indices(size)
         steps[place] = step
-    moving(writer, node, "STRIDED_SLICE", last, integer, [writer.ints(starts), writer.ints(stops), writer.ints(steps)])
+    moving(writer, node, "STRIDED_SLICE", last, integer, [writer.sizes(starts), writer.sizes(stops), writer.numbers(steps)])
 
 
 @writes("Pad", integer=True)
@@ -95,13 +93,13 @@ def _padded(writer: RungWriter, node: Node, name: str, pads: Sequence[tuple[int,
     amounts = [(0, 0)] * len(writer.placed(node.output, last))
     for axis, pair in enumerate(pads):
         amounts[writer.axis(node.output, axis, last)] = pair
-    moving(writer, node, name, last, integer, [writer.model.private(np.asarray(amounts, "<i4"))])
+    moving(writer, node, name, last, integer, [writer.numbers(amounts)])
 
 
 @writes("Expand", integer=True)
 def _expand(writer: RungWriter, node: Node, integer: bool) -> None:
     last = layout_of(writer, node)
-    moving(writer, node, "BROADCAST_TO", last, integer, [writer.ints(writer.placed(node.output, last))])
+    moving(writer, node, "BROADCAST_TO", last, integer, [writer.sizes(writer.placed(node.output, last))])
 
 
 @writes("Transpose", integer=True)
@@ -112,7 +110,7 @@ def _transpose(writer: RungWriter, node: Node, integer: bool) -> None:
         x = writer.get(name, True, integer)
         _same_order(writer, node, x, False, integer)
     else:
-        moving(writer, node, "TRANSPOSE", False, integer, [writer.ints(perm)])
+        moving(writer, node, "TRANSPOSE", False, integer, [writer.numbers(perm)])
 
 
 @writes("Reshape", "Flatten", integer=True)
@@ -132,4 +130,4 @@ def _same_order(writer: RungWriter, node: Node, x: int, last: bool, integer: boo
     if integer:
         writer.set_parameters(node.output, writer.parameters(node.inputs[0]))
     after = writer.new(node.output, last, integer, writer.kind_of(node.inputs[0]))
-    writer.operator("RESHAPE", [x, writer.ints(writer.placed(node.output, last))], after, integer=integer)
+    writer.operator("RESHAPE", [x, writer.sizes(writer.placed(node.output, last))], after, integer=integer)

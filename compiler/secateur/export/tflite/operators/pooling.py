@@ -9,6 +9,7 @@ import numpy as np
 from secateur.export.tflite import axes, schema
 from secateur.export.tflite.flatbuffer import Byte, Field, Int
 from secateur.export.tflite.layers import write_pad
+from secateur.export.tflite.model import one_scale
 from secateur.export.tflite.operators.elementwise import layout_of
 from secateur.export.tflite.operators.registry import writes
 from secateur.export.tflite.padding import as_image, implied, pads_of_image
@@ -36,7 +37,7 @@ def _pool(writer: RungWriter, node: Node, integer: bool) -> None:
     if same is None or (same == schema.SAME and not excluded):
         if average and excluded:
             raise Unwritable(node, "with such padding cannot be written")
-        x, same = write_pad(writer, name, x, pads, integer, None if average else _least(writer, integer)), schema.VALID
+        x, same = write_pad(writer, name, x, pads, integer, None if average else _least(writer, name, integer)), schema.VALID
     options: dict[int, Field] = {0: Byte(same), 1: Int(strides[1]), 2: Int(strides[0]), 3: Int(kernel[1]), 4: Int(kernel[0])}
     operator = "AVERAGE_POOL_2D" if average else "MAX_POOL_2D"
     writer.operator(operator, [x], writer.new(node.output, True, integer), options, integer)
@@ -56,15 +57,18 @@ def _whole_pads(
     return (*pads[:2], *ends) if any((*pads[:2], *ends)) else (0, 0, 0, 0)
 
 
-def _least(writer: RungWriter, integer: bool) -> int:
-    """A constant that no maximum takes."""
-    return writer.model.private(np.asarray(-128, "|i1")) if integer else writer.scalar(float(np.finfo(np.float32).min))
+def _least(writer: RungWriter, name: str, integer: bool) -> int:
+    """A constant that no maximum takes; an int8 one must have the parameters of what is padded."""
+    if not integer:
+        return writer.scalar(float(np.finfo(np.float32).min))
+    found = writer.parameters(name)
+    return writer.model.fixed(np.asarray(-128, "|i1"), one_scale(found.scale, found.zero_point))
 
 
 @writes("GlobalAveragePool", integer=True)
 def _global_average_pool(writer: RungWriter, node: Node, integer: bool) -> None:
     x = writer.get(node.inputs[0], True, integer)
-    writer.operator("MEAN", [x, writer.ints([1, 2])], writer.new(node.output, True, integer), _KEEP, integer)
+    writer.operator("MEAN", [x, writer.numbers([1, 2])], writer.new(node.output, True, integer), _KEEP, integer)
 
 
 @writes("GlobalMaxPool", integer=True)
@@ -72,13 +76,13 @@ def _global_max_pool(writer: RungWriter, node: Node, integer: bool) -> None:
     x = writer.get(node.inputs[0], True, integer)
     if integer:
         writer.set_parameters(node.output, writer.parameters(node.inputs[0]))
-    writer.operator("REDUCE_MAX", [x, writer.ints([1, 2])], writer.new(node.output, True, integer), _KEEP, integer)
+    writer.operator("REDUCE_MAX", [x, writer.numbers([1, 2])], writer.new(node.output, True, integer), _KEEP, integer)
 
 
 @writes(*_REDUCTIONS)
 def _reduction(writer: RungWriter, node: Node, integer: bool) -> None:
     last = layout_of(writer, node)
-    places = writer.ints([writer.axis(node.inputs[0], axis, last) for axis in node.attrs["axes"]])
+    places = writer.numbers([writer.axis(node.inputs[0], axis, last) for axis in node.attrs["axes"]])
     x = writer.get(node.inputs[0], last)
     writer.operator(_REDUCTIONS[node.op], [x, places], writer.new(node.output, last), _KEEP)
 
@@ -86,7 +90,7 @@ def _reduction(writer: RungWriter, node: Node, integer: bool) -> None:
 @writes("ReduceL2")
 def _norm(writer: RungWriter, node: Node, integer: bool) -> None:
     last = layout_of(writer, node)
-    places = writer.ints([writer.axis(node.inputs[0], axis, last) for axis in node.attrs["axes"]])
+    places = writer.numbers([writer.axis(node.inputs[0], axis, last) for axis in node.attrs["axes"]])
     shape = writer.placed(node.output, last)
     x = writer.get(node.inputs[0], last)
     squares = writer.operator("MUL", [x, x], writer.temporary(writer.placed(node.inputs[0], last)))
@@ -110,7 +114,7 @@ def _normalised(writer: RungWriter, node: Node, last: bool, over: Sequence[int])
     last = last and len(writer.network.shapes[node.output]) in axes.MOVED
     whole = writer.placed(node.output, last)
     one = [1 if axis in over else size for axis, size in enumerate(whole)]
-    x, places = writer.get(node.inputs[0], last), writer.ints(over)
+    x, places = writer.get(node.inputs[0], last), writer.numbers(over)
     mean = writer.operator("MEAN", [x, places], writer.temporary(one), _KEEP)
     centred = writer.operator("SUB", [x, mean], writer.temporary(whole))
     squares = writer.operator("MUL", [centred, centred], writer.temporary(whole))

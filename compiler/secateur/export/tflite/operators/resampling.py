@@ -41,7 +41,7 @@ def _resize(writer: RungWriter, node: Node, integer: bool) -> None:
     matrices = {axis: _matrix(node, writer.shape(name)[axis], scale) for axis, scale in enumerate(scales) if scale != 1}
     own = _own(node, writer, matrices) if all(axis >= 2 for axis in matrices) else None
     if own is not None:
-        size = writer.ints(writer.placed(node.output, True)[1:3])
+        size = writer.numbers(writer.placed(node.output, True)[1:3])
         moving(writer, node, own[0], True, integer, [size], own[1])
         return
     *_, final = matrices
@@ -104,7 +104,7 @@ def _picked(writer: RungWriter, x: int, shape: list[int], axis: int, matrix: NDA
         plain = bool((factors[:, tap] == 1).all())
         into = given if last and given is not None else None
         picked = writer.temporary(shape) if into is None or not plain or total is not None else into
-        y = writer.operator("GATHER", [x, writer.ints(order[:, tap].tolist())], picked, {0: Int(axis)})
+        y = writer.operator("GATHER", [x, writer.numbers(order[:, tap].tolist())], picked, {0: Int(axis)})
         if not plain:
             weighed = writer.temporary(shape) if into is None or total is not None else into
             y = writer.operator("MUL", [y, writer.vector(factors[:, tap], along)], weighed)

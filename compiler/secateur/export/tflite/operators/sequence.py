@@ -32,7 +32,7 @@ def _embedding(writer: RungWriter, node: Node, integer: bool) -> None:
 
 @writes("PerSample")
 def _per_sample(writer: RungWriter, node: Node, integer: bool) -> None:
-    shape = writer.ints(writer.shape(node.output))
+    shape = writer.sizes(writer.shape(node.output))
     writer.operator("RESHAPE", [writer.shared(node.constants[0]), shape], writer.new(node.output))
 
 
