@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Protocol, cast
 
 from msgspec import to_builtins
+from msgspec.structs import replace
 from nacl.signing import SigningKey
 
 from secateur_agent.clock import WallClock
@@ -17,6 +18,9 @@ from secateur_agent.protocol.envelope import seal
 from secateur_agent.protocol.messages import Ack, Birth, Event, Message, Reading, Reported, State, encode
 
 _SAME_FAULT_S = 60.0
+_PASSING_S = 1.0
+_URGENT = ("install", "model", "manifest_sha256", "rung", "pin", "fault", "version")
+"""What a host or a person waits for."""
 _MAX_FAULTS = 64
 EventKind = Literal["decision", "install", "fault", "worker", "command"]
 
@@ -50,21 +54,32 @@ class Reporter:
         self._outbox = outbox
         self._clock = clock
         self._reported: Reported | None = None
+        self._reported_s = 0.0
         self._faults: dict[str, float] = {}
+        self._absent: dict[str, Reading] = {}
 
     def online(self, birth: Birth, key: SigningKey, reported: Reported) -> None:
         """Say that the device is there, who it is, and how it stands; what was in flight is sent again."""
         self._outbox.rewind()
         self._publish("state", State(state="ready", boot=self._boot), retain=True)
         self._link.publish(topics.up(self._device, "birth"), seal("device", birth, key), retain=True)
-        self._publish("shadow", reported, retain=True)
-        self._reported = reported
+        self._shadow(reported)
 
     def report_shadow(self, reported: Reported) -> None:
-        """Publish the reported shadow if it differs from what was published last."""
-        if reported != self._reported and self._link.connected:
-            self._publish("shadow", reported, retain=True)
-            self._reported = reported
+        """Publish the reported shadow if it differs from what was published last.
+
+        What changes by the way (progress of a download, a measurement) waits for a second: often more has changed by then.
+        """
+        before = self._reported
+        if reported == before or not self._link.connected:
+            return
+        urgent = before is None or any(getattr(reported, name) != getattr(before, name) for name in _URGENT)
+        if urgent or not 0 <= self._clock.now_s() - self._reported_s < _PASSING_S:
+            self._shadow(reported)
+
+    def _shadow(self, reported: Reported) -> None:
+        self._publish("shadow", reported, retain=True)
+        self._reported, self._reported_s = reported, self._clock.now_s()
 
     def event(self, kind: EventKind, text: str, evidence: dict[str, Any] | None = None) -> None:
         """Publish an event, and print it for whoever reads the journal. The same fault is told once a minute."""
@@ -85,7 +100,18 @@ class Reporter:
         Raises:
             secateur_agent.store.StoreError: if the disk does not take it.
         """
-        self._outbox.append(self._clock.now_s(), mono_s, rung, requests, failed_requests, dict(readings))
+        lean = {name: self._lean(name, reading) for name, reading in readings.items()}
+        self._outbox.append(round(self._clock.now_s(), 3), round(mono_s, 3), rung, requests, failed_requests, lean)
+
+    def _lean(self, name: str, reading: Reading) -> Reading:
+        """Six digits are more than a sensor has; what is not there need not say so in full each time. Half of the bytes."""
+        if reading.value is not None:
+            self._absent.pop(name, None)
+            return replace(reading, value=float(f"{reading.value:.6g}"))
+        if self._absent.get(name) == reading:
+            return Reading(quality="unavailable", note=reading.note)
+        self._absent[name] = reading
+        return reading
 
     def send_held(self, mono_s: float) -> None:
         """Publish the next batch of held samples, if there is one and the link is up."""
@@ -138,7 +164,8 @@ def birth_message(
 def loaded_event(loaded: Loaded) -> tuple[str, dict[str, Any]]:
     """Return text and evidence of the event that a rung serves now."""
     text = f"{loaded.rung} serves"
-    evidence: dict[str, Any] = {"rung": loaded.rung, "build_ms": loaded.build_ms, "drain_ms": loaded.drain_ms}
+    times = {"build_ms": round(loaded.build_ms, 2), "drain_ms": round(loaded.drain_ms, 2)}
+    evidence: dict[str, Any] = {"rung": loaded.rung, **times}
     if loaded.replaced is not None:
         taken = loaded.replaced
         text += f"; the worker was replaced, requests waited {taken.held_ms:.0f} ms"

@@ -21,15 +21,17 @@ _READINGS = (
 
 
 def evidence(sample: GovernorSample, limits: Limits, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Return readings (``"unknown"`` if missing), limits with their origin, and per rung its costs and misses, if any.
+    """Return readings (``unknown`` lists those that are missing), limits with their origin, and per rung its costs and misses, if any.
 
     Latency and its limit are those of the unthrottled device.
     """
+    found = {name: known(getattr(sample, name)) for name in _READINGS}
     readings: dict[str, Any] = {"throttle": short(throttle_of(sample))}
-    for name in _READINGS:
-        value = known(getattr(sample, name))
-        readings[name] = "unknown" if value is None else short(value)
-    readings["battery_charging"] = "unknown" if sample.battery_charging is None else sample.battery_charging
+    readings |= {name: short(value) for name, value in found.items() if value is not None}
+    if sample.battery_charging is not None:
+        readings["battery_charging"] = sample.battery_charging
+    missing = [name for name, value in found.items() if value is None]
+    readings["unknown"] = missing + (["battery_charging"] if sample.battery_charging is None else [])
     return {
         "readings": readings,
         "limits": {

@@ -68,12 +68,15 @@ class Birth(Message, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One sensor value. ``value`` is None if, and only if, ``quality`` is ``unavailable``: never 0 for unknown."""
+    """One sensor value. ``value`` is None if, and only if, ``quality`` is ``unavailable``: never 0 for unknown.
 
-    value: float | None
-    unit: str
-    source: str
-    quality: Literal["measured", "estimated", "unavailable"]
+    Of what stays unavailable, unit and source are told once in each boot.
+    """
+
+    value: float | None = None
+    unit: str = ""
+    source: str = ""
+    quality: Literal["measured", "estimated", "unavailable"] = "measured"
     note: str = ""
 
 

@@ -86,10 +86,12 @@ def _follow(host: HostClient, device: str, last: int) -> Iterator[dict[str, Any]
 
 
 def _print_sample(sample: dict[str, Any], as_json: bool) -> None:
+    readings: dict[str, dict[str, Any]] = sample.get("readings", {})
     if as_json:
+        for reading in readings.values():
+            reading.setdefault("quality", "measured")
         print_json_line(sample)
         return
-    readings: dict[str, dict[str, Any]] = sample.get("readings", {})
     failed = sample.get("failed_requests", 0)
     head = (
         f"{clock(sample['wall_s'])}  #{sample['seq']}  {sample.get('rung') or 'no rung'}  "

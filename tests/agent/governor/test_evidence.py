@@ -33,7 +33,7 @@ def test_evidence_holds_readings_limits_with_origin_and_costs_with_misses() -> N
     _, decision = decide(GovernorState(), sample, (RUNG,), Policy(latency_ms=20))
     record = decision.evidence
     assert record["readings"]["throttle"] == 2.0
-    assert record["readings"]["psi_memory_some"] == "unknown"
+    assert "psi_memory_some" in record["readings"]["unknown"]
     assert record["limits"]["latency_ms"] == {"limit": 10.0, "why": "objective 20 ms / throttle 2"}
     assert record["limits"]["energy_mj"] == {"limit": None, "why": "no horizon"}
     assert record["rungs"]["r0-int8"] == {

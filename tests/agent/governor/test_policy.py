@@ -138,7 +138,7 @@ def test_an_empty_ladder_is_refused() -> None:
 
 def test_unknown_readings_are_reported_as_unknown() -> None:
     evidence = run([GovernorSample(mono_s=0)], Policy())[0].evidence
-    assert evidence["readings"]["mem_available_mb"] == "unknown"
+    assert "mem_available_mb" in evidence["readings"]["unknown"]
     assert evidence["limits"]["memory_mb"] == {"limit": None, "why": "unknown"}
 
 
