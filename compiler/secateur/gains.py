@@ -46,9 +46,10 @@ def measure_gains(
     found: dict[KeepKey, Gains] = {}
     for keep in keeps:
         if keep_key(keep) not in found:
-            # Where nothing was tuned, the last two are one.
-            masters = [untuned, reconstructed] if tuned is reconstructed else [untuned, reconstructed, tuned]
-            steps = [cut(untuned.network, untuned.groups, keep), *(master.rung_network(keep) for master in masters)]
-            first, second, third, *last = [round(metric(network), 6) for network in steps]
-            found[keep_key(keep)] = Gains(first, second, third, last[0] if last else third)
+            masters = {"recalibrated": untuned, "reconstructed": reconstructed, "tuned": tuned}
+            states = {id(master): master for master in masters.values()}  # where nothing was tuned, two are one
+            values = {key: round(metric(master.rung_network(keep)), 6) for key, master in states.items()}
+            whole = keep == untuned.groups.full() and not untuned.tuned  # then nothing is cut, nor recalibrated
+            plain = values[id(untuned)] if whole else round(metric(cut(untuned.network, untuned.groups, keep)), 6)
+            found[keep_key(keep)] = Gains(plain, **{name: values[id(master)] for name, master in masters.items()})
     return found

@@ -195,7 +195,9 @@ def _compile(
     clock.lap("build")
     ladders = {key: each.ladder for key, each in built.items()}
     keeps = [rung.entry.keep for ladder in ladders.values() for rung in ladder.rungs]
-    gains = measure_gains(untuned, reconstructed[0], master, keeps, judge.twin_metric) if reconstructed else {}
+    as_it_was = tuned_share == 0 and sparsity is None and not settings.qat_steps
+    shipped = untuned if as_it_was else master
+    gains = measure_gains(untuned, reconstructed[0], shipped, keeps, judge.twin_metric) if reconstructed else {}
     clock.lap("gains")
     result = CompileResult(
         name=name,

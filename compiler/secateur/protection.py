@@ -16,7 +16,8 @@ from secateur.tuning import Statistics
 
 ALLOWED = 0.002
 """What the largest rung may lose, in units of the metric (0 to 1)."""
-SHARES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.0)
+SHARES = (0.9, 0.75, 0.5, 0.25, 0.0)
+"""Of the way to the tuned weights; the last is always good enough."""
 
 
 def protect_largest(
@@ -35,11 +36,18 @@ def protect_largest(
     """
     full = untuned.groups.full()
     floor = metric(untuned.network) - allowed
-    for share in SHARES:
-        between = _on_the_line(untuned, tuned, share)
-        if share == 0 or metric(between.rung_network(full)) >= floor:
-            return between, share
-    raise AssertionError("the last share is always accepted")
+
+    def good(share: float) -> bool:
+        return metric(_on_the_line(untuned, tuned, share).rung_network(full)) >= floor
+
+    if good(1.0):
+        return tuned, 1.0
+    # The further along the line, the worse: so halves of what is left are enough.
+    left = list(SHARES)
+    while len(left) > 1:
+        middle = (len(left) - 1) // 2
+        left = left[: middle + 1] if good(left[middle]) else left[middle + 1 :]
+    return _on_the_line(untuned, tuned, left[0]), left[0]
 
 
 def explain(share: float, allowed: float) -> list[str]:

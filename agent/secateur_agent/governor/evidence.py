@@ -21,7 +21,7 @@ _READINGS = (
 
 
 def evidence(sample: GovernorSample, limits: Limits, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Return readings (``unknown`` lists those that are missing), limits with their origin, and per rung its costs and misses, if any.
+    """Return readings (``unknown`` lists what is missing), limits with their origin, and per rung its costs and misses.
 
     Latency and its limit are those of the unthrottled device.
     """

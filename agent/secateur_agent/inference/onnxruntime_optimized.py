@@ -10,6 +10,7 @@ digest lies beside it: one that does not match, or that the runtime refuses, is 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -103,6 +104,7 @@ def kept_session(load: LoadRung, options: Callable[[], Any], start: Callable[[st
     return session
 
 
+@functools.cache
 def processor(cpuinfo: Path = _CPUINFO) -> str:
     """Return what tells processors apart whose kernels differ: the architecture and its features.
 

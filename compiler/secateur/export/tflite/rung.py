@@ -147,8 +147,8 @@ class RungWriter:
         """Return int32 that are the same in every rung: axes, permutations, amounts of padding."""
         return self.model.fixed(np.asarray(values, "<i4"))
 
-    def sizes(self, values: Sequence[int]) -> int:
-        """Return a vector of int32 that may differ between rungs: shapes, and which channels are meant."""
+    def sizes(self, values: Sequence[int] | Sequence[Sequence[int]]) -> int:
+        """Return int32 that may differ between rungs: shapes, which channels are meant, how many are padded."""
         return self.model.private(np.asarray(values, "<i4"))
 
     def vector(self, values: np.ndarray, shape: Sequence[int] | None = None) -> int:

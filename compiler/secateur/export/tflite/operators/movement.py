@@ -93,7 +93,7 @@ def _padded(writer: RungWriter, node: Node, name: str, pads: Sequence[tuple[int,
     amounts = [(0, 0)] * len(writer.placed(node.output, last))
     for axis, pair in enumerate(pads):
         amounts[writer.axis(node.output, axis, last)] = pair
-    moving(writer, node, name, last, integer, [writer.numbers(amounts)])
+    moving(writer, node, name, last, integer, [writer.sizes(amounts)])
 
 
 @writes("Expand", integer=True)
