@@ -65,17 +65,22 @@ class Reporter:
         self._link.publish(topics.up(self._device, "birth"), seal("device", birth, key), retain=True)
         self._shadow(reported)
 
-    def report_shadow(self, reported: Reported) -> None:
+    def report_shadow(self, reported: Reported) -> bool:
         """Publish the reported shadow if it differs from what was published last.
 
         What changes by the way (progress of a download, a measurement) waits for a second: often more has changed by then.
+
+        Returns:
+            Whether that is done; False if it waits, and this must be called again.
         """
         before = self._reported
         if reported == before or not self._link.connected:
-            return
+            return True
         urgent = before is None or any(getattr(reported, name) != getattr(before, name) for name in _URGENT)
-        if urgent or not 0 <= self._clock.now_s() - self._reported_s < _PASSING_S:
-            self._shadow(reported)
+        if not urgent and 0 <= self._clock.now_s() - self._reported_s < _PASSING_S:
+            return False
+        self._shadow(reported)
+        return True
 
     def _shadow(self, reported: Reported) -> None:
         self._publish("shadow", reported, retain=True)

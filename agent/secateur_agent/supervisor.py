@@ -335,8 +335,7 @@ class Supervisor:
         if decide:
             self._decide(now_s, readings if readings is not None else self._read_for_decision())
         if self._unreported or self._downloads.owner == installer.OWNER:
-            self._unreported = False
-            self._reporter.report_shadow(self._report.reported())
+            self._unreported = not self._reporter.report_shadow(self._report.reported())
 
     def _decide(self, now_s: float, readings: dict[str, Any]) -> None:
         keeper = self._ladder

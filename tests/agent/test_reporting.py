@@ -85,10 +85,10 @@ def test_passing_changes_of_the_shadow_wait_for_each_other(
     reporter.report_shadow(state)
     assert told() == 1
     state = msgspec.structs.replace(state, download_have=1, download_total=2)
-    reporter.report_shadow(state)
+    assert not reporter.report_shadow(state)
     assert told() == 1
     now_s += reporting._PASSING_S
-    reporter.report_shadow(state)
+    assert reporter.report_shadow(state)
     assert told() == 2
     reporter.report_shadow(msgspec.structs.replace(state, rung="r1"))  # what a person waits for does not wait
     assert told() == 3

@@ -50,8 +50,8 @@ def outputs_in(runtime: str, data: bytes, network: Network, x: NDArray[np.float3
         outputs=tuple(outputs),
         runtime="tflite",
     )
-    (work / "lite.json").write_bytes(msgspec.json.encode(load))
-    np.save(work / "lite-x.npy", x)
-    command = [str(python), str(ROOT / "tests" / "run_rung.py"), "lite.json", "lite-x.npy", "lite-y.npy"]
-    subprocess.run(command, cwd=work, check=True, capture_output=True)
-    return np.load(work / "lite-y.npy")
+    (work / "request.json").write_bytes(msgspec.json.encode(load))
+    np.save(work / "x.npy", x)
+    command = [str(python), str(ROOT / "tests" / "run_rung.py"), str(work)]
+    subprocess.run(command, check=True, capture_output=True)
+    return np.load(work / "y.npy")

@@ -14,9 +14,13 @@ import digits
 import msgspec
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from msgspec.structs import replace
+from networks import MAKERS, TOPOLOGIES, network_of, normal_form, samples, warmed
 from numpy.typing import NDArray
 from rungs import twin_outputs
+from torch import Tensor, nn
 
 from secateur.criteria import Evidence, score
 from secateur.evaluation import Session, snr_db
@@ -79,12 +83,17 @@ def request_for(folder: Path, data: bytes, network: Network, precision: str) -> 
 
 
 def run(python: Path, folder: Path, load: LoadRung, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    (folder / "request.json").write_bytes(msgspec.json.encode(load))
-    np.save(folder / "x.npy", x)
-    command = [str(python), str(ROOT / "tests" / "run_rung.py"), "request.json", "x.npy", "y.npy"]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return run_all(python, [(folder, load, x)])[0]
+
+
+def run_all(python: Path, runs: list[tuple[Path, LoadRung, NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+    for folder, load, x in runs:
+        (folder / "request.json").write_bytes(msgspec.json.encode(load))
+        np.save(folder / "x.npy", x)
+    command = [str(python), str(ROOT / "tests" / "run_rung.py"), *(str(folder) for folder, _, _ in runs)]
+    ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-2000:]
-    return np.load(folder / "y.npy")
+    return [np.load(folder / "y.npy") for folder, _, _ in runs]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
@@ -116,6 +125,36 @@ def test_what_computes_in_float_is_what_torch_computes(
     data = rung_file(master(), network, master().index(keep), precision, runtime="tflite")
     outputs = run(python, tmp_path, request_for(tmp_path, data, network, precision), x)
     assert snr_db(twin_outputs(network, x), outputs) > least_db
+
+
+class Pooled(nn.Module):
+    """Pools that TFLite has no padding of its own for, a concatenation, a transposed convolution, a sigmoid."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.up = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 1), nn.ConvTranspose2d(16, 8, 3, 2, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        y = F.max_pool2d(x, 3, 2, 1)
+        y = self.up(torch.cat((y, torch.sigmoid(self.two(y))), 1))
+        return F.avg_pool2d(F.hardswish(y), 2)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_every_topology_computes_there_what_it_computes_in_torch(python: Path, tmp_path: Path, precision: str) -> None:
+    runs, wanted = [], []
+    for name in [*(name for name in TOPOLOGIES if name != "mixed"), "pooled"]:
+        shape = (3, 16, 16) if name == "pooled" else MAKERS[name][1]
+        network = normal_form(warmed(Pooled(), shape), shape) if name == "pooled" else network_of(name)
+        x = samples(shape, 8, seed=3)
+        data = file_of(network, samples(shape, 64), precision, runtime="tflite")
+        folder = tmp_path / name
+        folder.mkdir()
+        runs.append((folder, request_for(folder, data, network, precision), x))
+        wanted.append(twin_outputs(network, x))
+    for (folder, _, _), reference, outputs in zip(runs, wanted, run_all(python, runs)):
+        assert snr_db(reference, outputs) > (90 if precision == "fp32" else 20), folder.name
 
 
 def test_the_agent_measures_a_rung_there(python: Path, tmp_path: Path) -> None:
