@@ -71,7 +71,7 @@ class Reporter:
         What changes by the way (progress of a download, a measurement) waits for a second: often more has changed by then.
 
         Returns:
-            Whether that is done; False if it waits, and this must be called again.
+            Whether that is done; False if it waits or too much is queued, and this must be called again.
         """
         before = self._reported
         if reported == before or not self._link.connected:
@@ -79,18 +79,19 @@ class Reporter:
         urgent = before is None or any(getattr(reported, name) != getattr(before, name) for name in _URGENT)
         if not urgent and 0 <= self._clock.now_s() - self._reported_s < _PASSING_S:
             return False
-        self._shadow(reported)
-        return True
+        return self._shadow(reported)
 
-    def _shadow(self, reported: Reported) -> None:
-        self._publish("shadow", reported, retain=True)
-        self._reported, self._reported_s = reported, self._clock.now_s()
+    def _shadow(self, reported: Reported) -> bool:
+        taken = self._publish("shadow", reported, retain=True)
+        if taken:
+            self._reported, self._reported_s = reported, self._clock.now_s()
+        return taken
 
     def event(self, kind: EventKind, text: str, evidence: dict[str, Any] | None = None) -> None:
         """Publish an event, and print it for whoever reads the journal. The same fault is told once a minute."""
         now_s = self._clock.now_s()
         if kind == "fault":
-            if now_s - self._faults.get(text, 0.0) < _SAME_FAULT_S:
+            if text in self._faults and 0 <= now_s - self._faults[text] < _SAME_FAULT_S:
                 return
             if len(self._faults) >= _MAX_FAULTS:
                 self._faults.clear()
@@ -130,8 +131,8 @@ class Reporter:
         """The host has stored samples: forget them."""
         self._outbox.acknowledge(ack.boot, ack.seq)
 
-    def _publish(self, kind: str, message: Message, retain: bool = False) -> None:
-        self._link.publish(topics.up(self._device, kind), encode(message), retain=retain)
+    def _publish(self, kind: str, message: Message, retain: bool = False) -> bool:
+        return self._link.publish(topics.up(self._device, kind), encode(message), retain=retain)
 
 
 def birth_message(

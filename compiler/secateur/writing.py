@@ -32,15 +32,16 @@ def program_of(
     """
     kind = PRECISIONS[precision]
     shapes = {name: weight.shape for name, weight in master.network.weights.items()}
+    groups = {node.attrs["weight"]: node.attrs["groups"] for node in master.network.nodes if "groups" in node.attrs}
     if not kind.integer:
-        return write_file(Cut(network, index, shapes), runtime, kind)
+        return write_file(Cut(network, index, shapes, groups=groups), runtime, kind)
     activations = {}
     if kind.activations:
         found: Ranges = dict(ranges) if ranges is not None else measure_ranges(network, master.calibration)
         activations = parameters(network, found, kind.symmetric)
     rows = {name: axes[0] for name, axes in index.items()}
     scales = weight_scales(network, master.quantized, rows, activations)
-    return write_file(Cut(network, index, shapes, activations, scales), runtime, kind)
+    return write_file(Cut(network, index, shapes, activations, scales, groups), runtime, kind)
 
 
 def require_writable(network: Network, runtime: str) -> None:

@@ -22,13 +22,15 @@ class Link:
     """Keeps what is published."""
 
     connected = True
+    takes = True
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, dict[str, Any]]] = []
 
     def publish(self, topic: str, payload: bytes, **_: Any) -> bool:
-        self.sent.append((topic.rpartition("/")[2], json.loads(payload)))
-        return True
+        if self.takes:
+            self.sent.append((topic.rpartition("/")[2], json.loads(payload)))
+        return self.takes
 
 
 @pytest.fixture
@@ -94,3 +96,22 @@ def test_passing_changes_of_the_shadow_wait_for_each_other(
     assert told() == 3
     reporter.report_shadow(msgspec.structs.replace(state, rung="r1"))
     assert told() == 3
+
+
+def test_a_fault_is_told_again_after_the_clock_went_back(
+    made: tuple[Reporter, Link, Outbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporter, link, _ = made
+    for now_s, told in ((2e9, 1), (2e9 + 1, 1), (1.8e9, 2), (1.8e9 + 61, 3)):
+        monkeypatch.setattr(WallClock, "now_s", lambda self, now_s=now_s: now_s)
+        reporter.event("fault", "no sensor")
+        assert len(link.sent) == told
+
+
+def test_a_shadow_that_the_link_refuses_is_tried_again(made: tuple[Reporter, Link, Outbox]) -> None:
+    reporter, link, _ = made
+    state = Reported(version=1, boot="boot1", install="idle")
+    link.takes = False
+    assert not reporter.report_shadow(state)
+    link.takes = True
+    assert reporter.report_shadow(state)

@@ -159,7 +159,8 @@ def inherit(child: Recipe, parent: Recipe, what: str = "recipe") -> Recipe:
     """Give ``child`` the program and literals of ``parent``, within what a child may do.
 
     Raises:
-        BundleError: if the parent has a parent itself, or a vector is longer than the parent's in that place.
+        BundleError: if the parent has a parent itself, or an integer (a size, or the length of a vector) is larger than the
+            parent's in that place: a child is never wider.
     """
     if parent.parent:
         raise BundleError(f"{what}: its parent has a parent itself; only one level is allowed")
@@ -167,4 +168,6 @@ def inherit(child: Recipe, parent: Recipe, what: str = "recipe") -> Recipe:
     for index, length in enumerate(vector_lengths(child, parent.ops)):
         if length > allowed[index]:
             raise BundleError(f"{what}: vector {index} has {length} values, its parent only {allowed[index]}")
+    if any(mine > theirs for mine, theirs in zip(child.ints, parent.ints)):
+        raise BundleError(f"{what}: a size is larger than its parent's")
     return msgspec.structs.replace(child, parent=b"", ops=parent.ops, literals=parent.literals)

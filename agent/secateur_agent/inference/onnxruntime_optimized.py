@@ -67,6 +67,13 @@ class OptimizedFile:
             if other.stem != self.path.stem:
                 other.unlink(missing_ok=True)
 
+    def remove_drafts(self) -> None:
+        """Delete what processes left that were killed while they wrote it."""
+        for draft in self.path.parent.glob(f"{self._stem}-*.draft-*"):
+            with contextlib.suppress(OSError, ValueError):
+                if not Path(f"/proc/{int(draft.suffix.removeprefix('.draft-'))}").exists():
+                    draft.unlink()
+
     def forget(self) -> None:
         """Delete it."""
         for path in (self._digest, self.path):
@@ -89,6 +96,7 @@ def kept_session(load: LoadRung, options: Callable[[], Any], start: Callable[[st
             return start(str(kept.path), plain)
         except Exception:  # its exception classes share no base of their own
             kept.forget()
+    kept.remove_drafts()
     draft = kept.path.with_suffix(f".draft-{os.getpid()}")
     saving = options()
     saving.optimized_model_filepath = str(draft)

@@ -21,7 +21,8 @@ try:
 except ImportError:
     from tflite_runtime import interpreter as lite
 
-_MOVED = re.compile(r"(.*):(\d(?:,\d)*)")
+_MOVED = re.compile(r"(.*):(0,2,1|0,2,3,1)")
+"""The two ways in which the compiler moves axes; other names may end in a number, too."""
 
 
 @dataclass(frozen=True)

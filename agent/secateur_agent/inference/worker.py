@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import os
 import queue
 import signal
@@ -21,6 +20,7 @@ from typing import NoReturn
 
 import msgspec
 
+from secateur_agent.child_process import end_with_parent
 from secateur_agent.inference.backend import BackendError, one_line, verify_file
 from secateur_agent.inference.control import (
     DEFAULT_MAX_BODY_BYTES,
@@ -43,8 +43,6 @@ from secateur_agent.inference.server import InferenceServer, Limits
 from secateur_agent.inference.successor import Legacy, adopted, succeed
 from secateur_agent.inference.switch import RungSwitch
 from secateur_agent.profiling.memory import rss_mb
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Worker:
@@ -189,13 +187,6 @@ class Worker:
     def _send(self, message: Reply) -> None:
         with self._send_lock, contextlib.suppress(OSError):
             self._control.sendall(encode_line(message))
-
-
-def end_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends, so that even a hung runtime does not outlive it."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _legacy(text: str) -> Legacy:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import secateur_agent.inference.server  # noqa: F401
 from secateur_agent.bundle.golden import golden_errors, golden_inputs
 from secateur_agent.bundle.manifest import BundleError, Golden
+from secateur_agent.child_process import end_with_parent, let_go_of_streams
 from secateur_agent.inference.backend import Backend, BackendError, one_line, open_backend
 from secateur_agent.inference.control import LoadRung
 from secateur_agent.profiling.measure import HowMeasured, ProfileRequest, ProfileResult
@@ -82,6 +83,8 @@ def _compile(load: LoadRung) -> None:
     child = os.fork()
     if child == 0:
         try:
+            end_with_parent()
+            let_go_of_streams()
             open_backend(load)
         finally:
             os._exit(0)  # neither the parent's output nor its exit handlers are the child's

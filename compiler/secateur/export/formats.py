@@ -26,6 +26,7 @@ class Cut:
         shapes: weight → its shape in the base.
         activations: tensor → its quantization parameters in this rung; empty if activations are float.
         weight_scales: weight → the quantization scale of each kept output channel, float32; only of those that are int8.
+        groups: weight of a convolution → its groups in the base; those of the rung if it is not there.
     """
 
     network: Network
@@ -33,6 +34,7 @@ class Cut:
     shapes: Mapping[str, tuple[int, ...]]
     activations: Mapping[str, ActivationParameters] = field(default_factory=dict)
     weight_scales: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
 
 
 Writer = Callable[[Cut, Precision], Program]

@@ -181,6 +181,14 @@ def test_a_childs_vector_may_be_as_long_as_its_parents_but_not_longer() -> None:
         inherit(replace(CHILD, ints=(5, 3)), RECIPE)
 
 
+def test_no_size_of_a_child_may_be_larger_than_its_parents() -> None:
+    """A child is never wider; a stolen online key could ask for gigabytes otherwise."""
+    first = RECIPE.ints[0]
+    inherit(replace(CHILD, ints=(first, 1)), RECIPE)
+    with pytest.raises(BundleError, match="a size is larger than its parent's"):
+        inherit(replace(CHILD, ints=(first + 1, 1)), RECIPE)
+
+
 def test_a_parent_may_not_have_a_parent() -> None:
     with pytest.raises(BundleError, match="only one level"):
         inherit(CHILD, CHILD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,15 @@ def test_processors_are_told_apart_by_their_features(tmp_path: Path) -> None:
     (tmp_path / "two").write_text("processor : 0\nFeatures\t: fp asimd asimddp\n")
     found = {processor(tmp_path / name) for name in ("one", "two", "none")}
     assert len(found) == 3
+
+
+def test_what_killed_processes_left_is_removed(cached: Any) -> None:
+    folder = OptimizedFile(cached).path.parent
+    folder.mkdir()
+    left = OptimizedFile(cached).path.with_suffix(".draft-999999999")
+    mine = OptimizedFile(cached).path.with_suffix(f".draft-{os.getppid()}")
+    for path in (left, mine):
+        path.write_bytes(b"")
+    run(cached)
+    assert not left.exists()
+    assert mine.exists()  # that process is alive

@@ -26,7 +26,7 @@ def test_shapes_are_told_with_the_networks_axes(tmp_path: Path) -> None:
     assert (y.name, y.shape, y.axes) == ("y", (1, 3, 4, 5), (0, 2, 3, 1))
 
 
-@pytest.mark.parametrize("name", ["x:0", "scope/x:0,1,1", "x:1,2"])
+@pytest.mark.parametrize("name", ["x:0", "scope/x:0,1,1", "x:1,2", "x:0,1"])
 def test_a_name_of_someone_elses_is_left_alone(tmp_path: Path, name: str) -> None:
     network = lite_rungs.linear(1.0)
     network.inputs = {name: (-1, 4)}

@@ -99,11 +99,9 @@ def _kernel(writer: RungWriter, node: Node) -> Kernel:
 
 
 def _depthwise(writer: RungWriter, node: Node) -> bool:
-    """Whether a convolution is depthwise, in a rung with a single channel too."""
-    outputs, inputs = writer.network.weights[node.attrs["weight"]].shape[:2]
-    groups, channels = node.attrs["groups"], writer.network.shapes[node.inputs[0]][1]
-    single = groups == 1 and outputs == 1 and writer.cut.shapes[node.attrs["weight"]][0] > 1
-    return inputs == 1 and groups == channels and (groups > 1 or single)
+    """Whether a convolution is depthwise; asked of the base, for a rung may have a single channel."""
+    name = node.attrs["weight"]
+    return writer.cut.groups.get(name, node.attrs["groups"]) > 1 and writer.cut.shapes[name][1] == 1
 
 
 def _bias(scales: PrivateVector, table: Table, factor: np.float32) -> NDArray[np.int32]:

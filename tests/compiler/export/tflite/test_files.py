@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from lite_files import ReadFile, read
-from networks import MAKERS, TOPOLOGIES, samples
+from networks import MAKERS, TOPOLOGIES, normal_form, samples, warmed
 from rungs import MadeRung, master_of, rung_of, twin_outputs
+from torch import Tensor, nn
 
 from secateur.evaluation import Session, check_rung, snr_db
+from secateur.export import Cut, write_file
 from secateur.export.tflite.rung import Unwritable
-from secateur.ir import SecateurError
+from secateur.graph import find_groups
+from secateur.ir import PRECISIONS, Network, Node, SecateurError, Table
 from secateur.master import Master
+from secateur.tuning import measure_statistics
 from secateur.writing import file_of
 from secateur_agent.bundle.materialise import materialise_bytes
 from secateur_agent.bundle.recipe import decode_recipe, encode_recipe, inherit
@@ -120,3 +128,64 @@ def test_what_tflite_cannot_is_told_in_one_line() -> None:
     with pytest.raises(Unwritable, match=r"^tflite: MaxPool \(.*\) with dilation cannot be written; [^\n]*onnxruntime$"):
         lite(master_of("mixed"), 0.5, "fp32")
     assert issubclass(Unwritable, SecateurError)
+
+
+class Branches(nn.Module):
+    """Two branches whose ranges differ from rung to rung, joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.last = nn.Conv2d(1, 8, 3, 1, 1), nn.Conv2d(1, 8, 3, 1, 1), nn.Conv2d(16, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.cat((F.relu(self.left(x)), F.relu(self.right(x))), 1))
+
+
+def branches() -> Master:
+    network = normal_form(warmed(Branches(), (1, 8, 8)), (1, 8, 8))
+    groups = find_groups(network)
+    x = samples((1, 8, 8), 64)
+    return Master(network, groups, {}, [(groups.full(), measure_statistics(network, x))], x)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_neither_values_nor_a_single_channel_change_the_program(precision: str) -> None:
+    """Whether two ranges happen to be equal, and a layer of one channel behind a grey image, look like something else."""
+    master = branches()
+    parent = lite(master, 1.0, precision)
+    for scale in (0.1, 1.0, 10.0):
+        left = master.network.tables[next(iter(master.network.tables))]
+        tables = {**master.network.tables, next(iter(master.network.tables)): Table(left.scale * scale, left.shift * scale)}
+        other = replace(master, network=master.network.with_values(tables=tables))
+        for share in (1.0, 0.5, 0.01):
+            assert lite(other, share, precision).child(parent) is not None
+
+
+def test_a_number_compared_with_a_float_tensor_is_written() -> None:
+    nodes = [
+        Node("Greater", ("x",), "c", {"value": 0.5}),
+        Node("Where", ("c", "x"), "y", {"computed": "cx", "constants": ("o",)}),
+    ]
+    shapes = dict.fromkeys("xcy", (-1, 4))
+    network = Network({"x": (-1, 4)}, {"y": (-1, 4)}, nodes, {"o": np.zeros((1, 4), np.float32)}, {}, shapes)
+    cut = Cut(network, {"o": (np.arange(1), np.arange(4))}, {"o": (1, 4)})
+    data = write_file(cut, "tflite", PRECISIONS["fp32"]).recipe({"o": np.zeros((1, 4), "<f4")})[1]
+    x = np.asarray([[0.2, 0.6, -1, 3]], np.float32)
+    np.testing.assert_array_equal(Session(data).run(x), np.where(x > 0.5, x, 0))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 41, 47])
+def test_nearest_neighbours_are_the_networks(factor: int) -> None:
+    """In 32 bits TFLite's own operator picks the wrong row for some factors."""
+    attrs = {
+        "mode": "nearest",
+        "scales": (1.0, 1.0, float(factor), 1.0),
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "floor",
+        "cubic_coeff_a": -0.75,
+    }
+    shapes = {"x": (-1, 1, 2, 2), "y": (-1, 1, 2 * factor, 2)}
+    network = Network({"x": shapes["x"]}, {"y": shapes["y"]}, [Node("Resize", ("x",), "y", attrs)], {}, {}, shapes)
+    data = write_file(Cut(network, {}, {}), "tflite", PRECISIONS["fp32"]).recipe({})[1]
+    x = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
+    np.testing.assert_array_equal(Session(data).run(x), np.repeat(x, factor, 2))

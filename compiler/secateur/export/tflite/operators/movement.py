@@ -34,13 +34,8 @@ def moving(
 def _concat(writer: RungWriter, node: Node, integer: bool) -> None:
     last = layout_of(writer, node)
     parts = [writer.get(name, last, integer) for name in node.inputs]
-    if integer:
-        parts = [
-            part
-            if writer.parameters(name) == writer.parameters(node.output)
-            else _requantized(writer, node, name, part, last)
-            for name, part in zip(node.inputs, parts)
-        ]
+    if integer:  # also where the parameters happen to be the same: rungs of one ladder have the same operators
+        parts = [_requantized(writer, node, name, part, last) for name, part in zip(node.inputs, parts)]
     axis = writer.axis(node.output, node.attrs["axis"], last)
     kind = writer.kind_of(node.inputs[0])
     writer.operator("CONCATENATION", parts, writer.new(node.output, last, integer, kind), {0: Int(axis)}, integer)

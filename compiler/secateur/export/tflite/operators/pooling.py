@@ -22,6 +22,7 @@ _KEEP = {0: Byte(1)}
 
 @writes("MaxPool", "AveragePool", integer=True)
 def _pool(writer: RungWriter, node: Node, integer: bool) -> None:
+    _of_images(writer, node)
     attrs, name = node.attrs, node.inputs[0]
     average = node.op == "AveragePool"
     kernel, strides = as_image(attrs["kernel_shape"], 1), as_image(attrs["strides"], 1)
@@ -41,6 +42,11 @@ def _pool(writer: RungWriter, node: Node, integer: bool) -> None:
     options: dict[int, Field] = {0: Byte(same), 1: Int(strides[1]), 2: Int(strides[0]), 3: Int(kernel[1]), 4: Int(kernel[0])}
     operator = "AVERAGE_POOL_2D" if average else "MAX_POOL_2D"
     writer.operator(operator, [x], writer.new(node.output, True, integer), options, integer)
+
+
+def _of_images(writer: RungWriter, node: Node) -> None:
+    if len(writer.network.shapes[node.inputs[0]]) not in axes.MOVED:
+        raise Unwritable(node, "in three dimensions cannot be written")
 
 
 def _whole_pads(
@@ -67,12 +73,14 @@ def _least(writer: RungWriter, name: str, integer: bool) -> int:
 
 @writes("GlobalAveragePool", integer=True)
 def _global_average_pool(writer: RungWriter, node: Node, integer: bool) -> None:
+    _of_images(writer, node)
     x = writer.get(node.inputs[0], True, integer)
     writer.operator("MEAN", [x, writer.numbers([1, 2])], writer.new(node.output, True, integer), _KEEP, integer)
 
 
 @writes("GlobalMaxPool", integer=True)
 def _global_max_pool(writer: RungWriter, node: Node, integer: bool) -> None:
+    _of_images(writer, node)
     x = writer.get(node.inputs[0], True, integer)
     if integer:
         writer.set_parameters(node.output, writer.parameters(node.inputs[0]))
@@ -100,6 +108,7 @@ def _norm(writer: RungWriter, node: Node, integer: bool) -> None:
 
 @writes("InstanceNormalization")
 def _instance_norm(writer: RungWriter, node: Node, integer: bool) -> None:
+    _of_images(writer, node)
     _normalised(writer, node, True, [1, 2])
 
 

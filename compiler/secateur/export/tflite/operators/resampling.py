@@ -65,10 +65,11 @@ def _own(node: Node, writer: RungWriter, matrices: dict[int, NDArray[np.float64]
     """TFLite's operator and its options, if it makes every element of the same."""
     attrs = node.attrs
     if attrs["mode"] == "nearest":
-        # floor(x · before ÷ after)
+        # floor(x · before ÷ after), in 32 bits: for some factors that is one less.
         for matrix in matrices.values():
             after, before = matrix.shape
-            if not np.array_equal(matrix.argmax(1), np.arange(after) * before // after):
+            ratio = np.float32(before) / np.float32(after)
+            if not np.array_equal(matrix.argmax(1), np.floor(np.arange(after, dtype=np.float32) * ratio)):
                 return None
         return "RESIZE_NEAREST_NEIGHBOR", {}
     places = attrs["coordinate_transformation_mode"]

@@ -41,7 +41,7 @@ def _compare(writer: RungWriter, node: Node, integer: bool) -> None:
     last = layout_of(writer, node)
     found = operands(writer, node, last)
     if len(found) == 1:
-        if writer.kind_of(node.inputs[0]) != "<f4":
+        if writer.kind(node.inputs[0]) != "<f4":
             raise Unwritable(node, "of integers with a number cannot be written")
         found.append(writer.scalar(float(node.attrs["value"])))
     writer.operator(_COMPARISONS[node.op], found, writer.new(node.output, last, kind="|b1"))
