@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from networks import TOPOLOGIES
 from rungs import master_of, rung_of
@@ -39,3 +42,9 @@ def test_the_same_rung_twice_is_the_same_file() -> None:
     first, again = (rung_of(master_of("resnet-a"), 0.5, "int8") for _ in range(2))
     assert first.data == again.data
     assert encode_recipe(first.recipe) == encode_recipe(again.recipe)
+
+
+def test_files_are_written_without_torch() -> None:
+    """Tests of devices write files in environments that have none."""
+    code = "import sys, secateur.export; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -10,7 +10,7 @@ from secateur.export.tflite.operators.movement import moving
 from secateur.export.tflite.operators.registry import writes
 from secateur.export.tflite.rung import RungWriter
 from secateur.ir import Node
-from secateur.twin.operators.resampling import coordinates, interpolation, nearest
+from secateur.ir.resizing import coordinates, interpolation, nearest
 
 
 @writes("DepthToSpace", integer=True)
