@@ -58,6 +58,7 @@ def result() -> CompileResult:
 
 
 def bundle_of(profile: str) -> BundleFolder:
+    result()
     return BundleFolder(compiled.folder() / "lite" / f"digits-{profile}.bundle", compiled.keys().root)
 
 
