@@ -50,6 +50,20 @@ def golden_inputs(golden: Golden, inputs: Sequence[TensorSpec]) -> list[NDArray[
     return arrays
 
 
+def noise_inputs(inputs: Sequence[TensorSpec], seed: int) -> list[NDArray[Any]]:
+    """Return inputs to time a network with: noise, and of integers 0, for any other may be no valid index.
+
+    Args:
+        inputs: the network's inputs.
+        seed: of the noise.
+
+    Raises:
+        BundleError: if an input would be absurdly large.
+    """
+    ranges = tuple((-1.0, 1.0) if spec.datatype == "FP32" else (0.0, 0.0) for spec in inputs)
+    return golden_inputs(Golden(seed=seed, low=0.0, high=0.0, ranges=ranges, outputs=(0.0,), tolerance=0.0), inputs)
+
+
 def golden_error(golden: Golden | GoldenOutput, output: NDArray[np.generic]) -> float:
     """Return the largest absolute difference between one output tensor and what is expected (inf if not finite or too
     short)."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur_agent.bundle.manifest import TensorSpec
 from secateur_agent.inference.control import LoadRung
 from secateur_agent.inference.runtimes import backend_module, known_runtimes
 from secateur_agent.inference.v2_codec import DTYPES
 from secateur_agent.runtime_versions import runtime_version
+from secateur_agent.store.blobs import file_digest
 
-_READ_BYTES = 1 << 20
 _WARM_UP_RUNS = 2
 
 
@@ -91,15 +91,42 @@ def verify_file(load: LoadRung) -> None:
     Raises:
         BackendError: if it cannot be read or is not that file.
     """
-    digest = hashlib.sha256()
     try:
         with Path(load.path).open("rb") as file:
-            while block := file.read(_READ_BYTES):
-                digest.update(block)
+            digest = file_digest(file)
     except OSError as error:
         raise BackendError(f"rung {load.rung}: {load.path}: {error.strerror}") from None
-    if digest.hexdigest() != load.sha256:
+    if digest != load.sha256:
         raise BackendError(f"rung {load.rung}: {load.path}: altered (its digest is not the manifest's); write it again")
+
+
+def check_tensors(
+    what: str,
+    specs: Sequence[TensorSpec],
+    found: Mapping[str, tuple[str, Sequence[int]]],
+    fits: Callable[[Sequence[int], Sequence[int]], bool],
+) -> None:
+    """Compare what the manifest says with what the file says.
+
+    Args:
+        what: names the rung and the side; nothing but the manifest's may be among inputs.
+        specs: of the manifest.
+        found: name → element type and shape in the file.
+        fits: whether a shape of the file is the manifest's, in this order.
+
+    Raises:
+        BackendError: if it is not the network that the manifest describes.
+    """
+    left = dict(found)
+    for spec in specs:
+        if spec.name not in left:
+            raise BackendError(f"{what} {spec.name!r}: not in the file, which has {', '.join(map(repr, left))}")
+        datatype, shape = left.pop(spec.name)
+        if datatype != spec.datatype or not fits(shape, spec.shape):
+            said = f"the manifest says {spec.datatype} {list(spec.shape)}, the file {datatype} {list(shape)}"
+            raise BackendError(f"{what} {spec.name!r}: {said}")
+    if left and "input" in what:
+        raise BackendError(f"{what} {', '.join(map(repr, left))}: in the file, but not in the manifest")
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:

@@ -17,7 +17,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from secateur_agent.bundle.manifest import TensorSpec
-from secateur_agent.inference.backend import Backend, BackendError, one_line
+from secateur_agent.inference.backend import Backend, BackendError, check_tensors, one_line
 from secateur_agent.inference.control import LoadRung
 from secateur_agent.inference.onnx_versions import onnx_versions
 from secateur_agent.inference.onnxruntime_optimized import kept_session
@@ -158,7 +158,7 @@ def _session(load: LoadRung, providers: list[str]) -> Any:
 
 
 def _check(what: str, specs: Sequence[TensorSpec], arguments: Sequence[Any]) -> None:
-    """Compare what the manifest says with what the file says; a symbolic or missing size in the file is −1."""
+    """A symbolic or missing size in the file is −1: an output's may be, where the manifest knows it."""
     found = {
         argument.name: (
             _DATATYPES.get(argument.type, argument.type),
@@ -166,15 +166,8 @@ def _check(what: str, specs: Sequence[TensorSpec], arguments: Sequence[Any]) -> 
         )
         for argument in arguments
     }
-    for spec in specs:
-        if spec.name not in found:
-            raise BackendError(f"{what} {spec.name!r}: not in the file, which has {', '.join(map(repr, found))}")
-        datatype, shape = found.pop(spec.name)
-        # An output's size may be symbolic in the file where the manifest knows it.
-        fits = len(shape) == len(spec.shape) and all(a in (b, -1) for a, b in zip(shape, spec.shape))
-        if datatype != spec.datatype or not fits:
-            raise BackendError(
-                f"{what} {spec.name!r}: the manifest says {spec.datatype} {list(spec.shape)}, the file {datatype} {shape}"
-            )
-    if found and "input" in what:
-        raise BackendError(f"{what} {', '.join(map(repr, found))}: in the file, but not in the manifest")
+
+    def fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+        return len(shape) == len(wanted) and all(a in (b, -1) for a, b in zip(shape, wanted))
+
+    check_tensors(what, specs, found, fits)

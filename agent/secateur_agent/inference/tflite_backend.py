@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from secateur_agent.bundle.manifest import TensorSpec
-from secateur_agent.inference.backend import Backend, BackendError, one_line
+from secateur_agent.inference.backend import Backend, BackendError, check_tensors, one_line
 from secateur_agent.inference.control import LoadRung
 from secateur_agent.inference.tflite_model import LiteModel, LiteTensor
+from secateur_agent.inference.v2_codec import NAMES
 
 XNNPACK, KERNELS = "XNNPACK", "CPU"
-_DATATYPES = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "bool": "BOOL"}
 _REFUSALS = (ValueError, RuntimeError, OSError)
 
 
@@ -60,15 +60,10 @@ class TFLiteBackend(Backend, runtime="tflite"):
 
 
 def _check(what: str, specs: Sequence[TensorSpec], tensors: Sequence[LiteTensor]) -> None:
-    """Compare what the manifest says with what the file says, for a single sample."""
-    found = {each.name: (_DATATYPES.get(each.dtype.name, each.dtype.name), each.shape) for each in tensors}
-    for spec in specs:
-        if spec.name not in found:
-            raise BackendError(f"{what} {spec.name!r}: not in the file, which has {', '.join(map(repr, found))}")
-        datatype, shape = found.pop(spec.name)
-        single = tuple(1 if size == -1 else size for size in spec.shape)
-        if datatype != spec.datatype or shape != single:
-            said = f"the manifest says {spec.datatype} {list(spec.shape)}, the file {datatype} {list(shape)}"
-            raise BackendError(f"{what} {spec.name!r}: {said}")
-    if found and "input" in what:
-        raise BackendError(f"{what} {', '.join(map(repr, found))}: in the file, but not in the manifest")
+    """The file is for a single sample."""
+    found = {each.name: (NAMES.get(each.dtype, each.dtype.name), each.shape) for each in tensors}
+    check_tensors(what, specs, found, _fits)
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    return list(shape) == [1 if size == -1 else size for size in wanted]

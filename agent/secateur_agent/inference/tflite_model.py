@@ -34,6 +34,7 @@ class LiteTensor:
         shape: in the network, with batch 1.
         dtype: of its elements.
         axes: of the network's tensor in the file's order; empty if they are as they were.
+        back: of the file's tensor in the network's order; likewise.
         index: number in the file.
     """
 
@@ -41,6 +42,7 @@ class LiteTensor:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     axes: tuple[int, ...]
+    back: tuple[int, ...]
     index: int
 
 
@@ -83,7 +85,7 @@ class LiteModel:
         Raises:
             ValueError, RuntimeError: if the runtime fails.
         """
-        placed = [_file_order(np.asarray(feeds[each.name]), each.axes) for each in self.inputs]
+        placed = [_moved(np.asarray(feeds[each.name]), each.axes) for each in self.inputs]
         count = len(placed[0])
         found: list[list[NDArray[Any]]] = [[] for _ in self.outputs]
         with self._lock:
@@ -93,7 +95,7 @@ class LiteModel:
                 self._interpreter.invoke()
                 for parts, each in zip(found, self.outputs):
                     parts.append(self._interpreter.get_tensor(each.index))
-        return {each.name: _network_order(parts, each) for parts, each in zip(found, self.outputs)}
+        return {each.name: _moved(np.concatenate(parts), each.back) for parts, each in zip(found, self.outputs)}
 
 
 def _tensor(found: Mapping[str, Any]) -> LiteTensor:
@@ -101,20 +103,14 @@ def _tensor(found: Mapping[str, Any]) -> LiteTensor:
     match = _MOVED.fullmatch(name)
     axes = tuple(int(axis) for axis in match[2].split(",")) if match else ()
     if match and sorted(axes) == list(range(len(shape))):
-        placed = sorted(range(len(axes)), key=axes.__getitem__)
-        return LiteTensor(match[1], tuple(shape[i] for i in placed), np.dtype(found["dtype"]), axes, int(found["index"]))
-    return LiteTensor(name, shape, np.dtype(found["dtype"]), (), int(found["index"]))
+        back = tuple(axes.index(axis) for axis in range(len(axes)))
+        shape = tuple(shape[place] for place in back)
+        return LiteTensor(match[1], shape, np.dtype(found["dtype"]), axes, back, int(found["index"]))
+    return LiteTensor(name, shape, np.dtype(found["dtype"]), (), (), int(found["index"]))
 
 
-def _file_order(array: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
+def _moved(array: NDArray[Any], axes: tuple[int, ...]) -> NDArray[Any]:
     return np.ascontiguousarray(array.transpose(axes)) if axes else array
-
-
-def _network_order(parts: list[NDArray[Any]], tensor: LiteTensor) -> NDArray[Any]:
-    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    if not tensor.axes:
-        return whole
-    return np.ascontiguousarray(whole.transpose(sorted(range(len(tensor.axes)), key=tensor.axes.__getitem__)))
 
 
 def _delegated(interpreter: Any) -> bool | None:

@@ -27,7 +27,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     **{f"INT{8 * n}": np.dtype(f"<i{n}") for n in (1, 2, 4, 8)},
     **{f"FP{8 * n}": np.dtype(f"<f{n}") for n in (2, 4, 8)},
 }
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # JSON numbers are shorter than this, so that text which a shape does not account for is refused before it is parsed.
 _MAX_JSON_BYTES_PER_VALUE = 64
 _UNSUPPORTED = ("shared_memory_region", "classification")
@@ -181,9 +181,9 @@ def _join(
     tail: list[bytes] = []
     for name, array in tensors.items():
         dtype = array.dtype.newbyteorder("<")
-        if dtype not in _NAMES:
+        if dtype not in NAMES:
             raise CodecError(f"tensor {name!r}: type {array.dtype} is not one of {', '.join(DTYPES)}")
-        entry: dict[str, Any] = {"name": name, "datatype": _NAMES[dtype], "shape": list(array.shape)}
+        entry: dict[str, Any] = {"name": name, "datatype": NAMES[dtype], "shape": list(array.shape)}
         if binary[name]:
             tail.append(array.astype(dtype, copy=False).tobytes())
             entry["parameters"] = {"binary_data_size": len(tail[-1])}

@@ -12,14 +12,11 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from secateur_agent.bundle.golden import golden_inputs
-from secateur_agent.bundle.manifest import BundleError, Golden, TensorSpec
+from secateur_agent.bundle.golden import noise_inputs
+from secateur_agent.bundle.manifest import BundleError
 from secateur_agent.inference.backend import Backend, BackendError, one_line, open_backend
 from secateur_agent.inference.control import LoadRung
 from secateur_agent.profiling.batch_request import BatchRequest, BatchResult
@@ -30,6 +27,7 @@ from secateur_agent.profiling.pack import Pack, PackError
 from secateur_agent.protocol.timings import FileTiming
 
 _MOST_ERROR = 200
+_SEED = 1
 
 
 def time_batch(request: BatchRequest) -> BatchResult:
@@ -46,7 +44,8 @@ def time_batch(request: BatchRequest) -> BatchResult:
     for index in request.indexes:
         try:
             backend = _open(pack, index, request)
-            run = partial(backend.run, inputs_for(pack.header.files[index].inputs))
+            specs = pack.header.files[index].inputs
+            run = partial(backend.run, {spec.name: x for spec, x in zip(specs, noise_inputs(specs, _SEED))})
             run()
             opened.append((index, backend, run))
         except (BackendError, BundleError) as error:
@@ -73,13 +72,6 @@ def time_batch(request: BatchRequest) -> BatchResult:
         conditions=merged(watch.seen),
         slowed=slowed,
     )
-
-
-def inputs_for(specs: tuple[TensorSpec, ...]) -> dict[str, NDArray[Any]]:
-    """Return inputs to time a network with: noise, and of integers 0, for any other may be no valid index."""
-    ranges = tuple((-1.0, 1.0) if spec.datatype == "FP32" else (0.0, 0.0) for spec in specs)
-    golden = Golden(seed=1, low=0.0, high=0.0, ranges=ranges, outputs=(0.0,), tolerance=0.0)
-    return {spec.name: np.ascontiguousarray(array) for spec, array in zip(specs, golden_inputs(golden, specs))}
 
 
 def _open(pack: Pack, index: int, request: BatchRequest) -> Backend:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 # A worker has the server in memory too, so what is measured here should.
 import secateur_agent.inference.server  # noqa: F401
-from secateur_agent.bundle.golden import golden_errors, golden_inputs
-from secateur_agent.bundle.manifest import BundleError, Golden
+from secateur_agent.bundle.golden import golden_errors, golden_inputs, noise_inputs
+from secateur_agent.bundle.manifest import BundleError
 from secateur_agent.child_process import end_with_parent, let_go_of_streams
 from secateur_agent.inference.backend import Backend, BackendError, one_line, open_backend
 from secateur_agent.inference.control import LoadRung
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _SEED = 20
 _BLOCKS = 10
 _MAX_RUNS = 100_000
-_DEFAULT_RANGE = (-1.0, 1.0)
 
 
 def profile(request: ProfileRequest) -> ProfileResult:
@@ -146,12 +145,11 @@ def _failure(load: LoadRung, errors: Sequence[tuple[float, float]]) -> str:
 
 def _random_inputs(request: ProfileRequest) -> dict[str, NDArray[Any]]:
     specs = request.load.inputs
-    if request.golden is None:  # of integers only 0 is sure to be among those that the network takes
-        ranges = tuple(_DEFAULT_RANGE if spec.datatype == "FP32" else (0.0, 0.0) for spec in specs)
-        golden = Golden(seed=_SEED, low=0.0, high=0.0, ranges=ranges, outputs=(0.0,), tolerance=0.0)
+    if request.golden is None:
+        arrays = noise_inputs(specs, _SEED)
     else:
-        golden = msgspec.structs.replace(request.golden, seed=request.golden.seed + _SEED + 1)
-    return {spec.name: array for spec, array in zip(specs, golden_inputs(golden, specs))}
+        arrays = golden_inputs(msgspec.structs.replace(request.golden, seed=request.golden.seed + _SEED + 1), specs)
+    return {spec.name: array for spec, array in zip(specs, arrays)}
 
 
 def _latencies_ms(

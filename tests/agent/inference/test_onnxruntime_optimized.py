@@ -67,7 +67,7 @@ def test_one_that_is_damaged_is_made_anew(cached: Any, damage: str) -> None:
         digest.unlink()
     else:  # garbage whose digest is right: the runtime refuses it
         kept.path.write_bytes(b"garbage")
-        digest.write_text(onnxruntime_optimized._digest_of(kept.path))
+        digest.write_text(hashlib.sha256(kept.path.read_bytes()).hexdigest())
     np.testing.assert_array_equal(run(cached), expected)
     assert kept.sound
 
