@@ -54,9 +54,8 @@ def require_writable(network: Network, runtime: str) -> None:
     Raises:
         SecateurError: if the runtime has no operator for one of the network's.
     """
-    index = {name: tuple(np.arange(size) for size in weight.shape) for name, weight in network.weights.items()}
-    shapes = {name: weight.shape for name, weight in network.weights.items()}
-    write_file(Cut(network, index, shapes), runtime, PRECISIONS["fp32"])
+    own = Master(network, Groups([]), {}, [], np.zeros(0, np.float32))
+    program_of(own, network, own.index({}), "fp32", runtime=runtime)
 
 
 def rung_file(

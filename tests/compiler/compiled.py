@@ -16,8 +16,8 @@ from secateur.pipeline import CompileResult, CompileSettings, compile
 from secateur_profiles.loader import BUILT_IN
 
 torch.set_num_threads(1)
-BOARD, GATEWAY = "test-board", "test-gateway"
-SOURCES = {BOARD: ("raspberry-pi-4b", 5), GATEWAY: ("linux-x86-64", 1)}
+BOARD, GATEWAY, PHONE = "test-board", "test-gateway", "test-phone"
+SOURCES = {BOARD: ("raspberry-pi-4b", 5), GATEWAY: ("linux-x86-64", 1), PHONE: ("android-phone", 3)}
 """Name of a test's profile → the built-in one that it is made of, and the fixed cost of an operator there."""
 
 

@@ -39,11 +39,14 @@ class MadeRung:
 
 def master_of(name: str, folded: bool = False) -> Master:
     """Return the master of a topology, sorted and not tuned."""
-    network = network_of(name, folded)
+    return master_for(network_of(name, folded), samples(MAKERS[name][1], 128))
+
+
+def master_for(network: Network, calibration: NDArray[np.float32]) -> Master:
+    """Return the master of a network, sorted and not tuned."""
     groups = find_groups(network)
     scores = score("magnitude-l2", Evidence(network, groups))
     network = sort_groups(network, groups, scores)
-    calibration = samples(MAKERS[name][1], 128)
     statistics = measure_statistics(network, calibration)
     return Master(network, groups, scores, [(groups.full(), statistics)], calibration)
 

@@ -11,6 +11,7 @@ import digits
 import numpy as np
 import onnx
 import pytest
+from compiled import PHONE
 from sequence_networks import Recurrent, exported, seeded
 from torch import nn
 
@@ -27,32 +28,13 @@ from secateur_agent.bundle.manifest import open_recut
 from secateur_agent.bundle.materialise import materialise_bytes
 from secateur_agent.bundle.reader import load_recipe
 from secateur_agent.protocol.messages import Constraints
-from secateur_profiles.loader import BUILT_IN
-
-PHONE = "test-phone"
-
-
-@cache
-def phone_file() -> Path:
-    """A phone with a fine grid and no fixed cost, for small networks have few widths."""
-    text = (BUILT_IN / "android-phone.toml").read_text()
-    for before, after in {
-        'name = "android-phone"\n': f'name = "{PHONE}"\n',
-        "\nop_overhead_us = 3\n": "\nop_overhead_us = 0.01\n",
-        "\nchannels = 8\n": "\nchannels = 2\n",
-    }.items():
-        assert text.count(before) == 1
-        text = text.replace(before, after)
-    path = compiled.folder() / f"{PHONE}.toml"
-    path.write_text(text)
-    return path
 
 
 @cache
 def result() -> CompileResult:
     """A phone with TFLite and a board with ONNX Runtime, of one tuning."""
     settings = CompileSettings(rungs=3, steps=20)
-    profiles = [str(phone_file()), str(compiled.board_file())]
+    profiles = [str(compiled.board_file(PHONE)), str(compiled.board_file())]
     out = compiled.folder() / "lite"
     return compile(str(compiled.digits_onnx()), digits.task(), profiles, out, "digits", compiled.keys(), settings)
 

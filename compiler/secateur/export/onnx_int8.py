@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from secateur.export.formats import Cut, file_writer
+from secateur.export.integer_bias import integer_bias
 from secateur.export.onnx_weights import float_weight, integer_weight, is_matrix, shared_constant
 from secateur.export.onnx_writer import OnnxWriter
 from secateur.export.operators import channel_shape, write_layer, write_operator
@@ -120,12 +121,10 @@ class _Int8Writer:
         return writer.node("Add", [scaled, writer.vector(table.shift.astype("<f4"), shape)], self._final(affine.output))
 
     def _bias(self, table: Table, weight_scale: PrivateVector, input_scale: float) -> str:
-        factor = np.float32(input_scale)
-        scale = (np.asarray(weight_scale.values, np.float32) * factor).astype("<f4")
-        values = np.clip(np.rint(table.shift.astype(np.float64) / scale), -(2**31) + 1, 2**31 - 1).astype("<i4")
+        values = integer_bias(table, weight_scale, input_scale)
         writer = self._writer
         quantized = writer.initializer(PrivateVector(values), values.shape, _INT32)
-        scales = writer.initializer(ScaledVector(weight_scale, float(factor)), scale.shape, _FLOAT)
+        scales = writer.initializer(ScaledVector(weight_scale, float(np.float32(input_scale))), values.shape, _FLOAT)
         return writer.node("DequantizeLinear", [quantized, scales, writer.vector(np.zeros(values.shape, "<i4"))], axis=0)
 
     def _affine(self, node: Node) -> str:

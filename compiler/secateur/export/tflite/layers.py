@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from secateur.export.integer_bias import integer_bias
 from secateur.export.program import BaseSlice, PrivateVector
 from secateur.export.tflite import schema
 from secateur.export.tflite.flatbuffer import Byte, Field, Int
@@ -50,11 +50,11 @@ def write_layer(writer: RungWriter, node: Node, affine: Node) -> str:
         end, activation = affine.output, schema.NONE  # older runtimes have it without
     scales = PrivateVector(np.asarray(writer.cut.weight_scales[name], "<f4"))
     piece = BaseSlice(name, writer.cut.index[name], tuple(writer.cut.shapes[name]), kernel.moved)
-    factor = np.float32(writer.parameters(node.inputs[0]).scale if integer else 1)
-    of_weight, of_bias = writer.model.channels(scales, kernel.axis, float(factor))
+    factor = float(np.float32(writer.parameters(node.inputs[0]).scale if integer else 1))
+    of_weight, of_bias = writer.model.channels(scales, kernel.axis, factor)
     weight = writer.model.constant(piece, kernel.shape, "|i1", of_weight)
     if integer:
-        bias = writer.model.constant(PrivateVector(_bias(scales, table, factor)), table.shift.shape, "<i4", of_bias)
+        bias = writer.model.constant(PrivateVector(integer_bias(table, scales, factor)), table.shift.shape, "<i4", of_bias)
         x = _padded(writer, node, writer.get(node.inputs[0], last, True), True)
         _layer(writer, node, kernel, [x, weight, bias], writer.new(end, last, True), end, activation, True)
     else:
@@ -102,13 +102,6 @@ def _depthwise(writer: RungWriter, node: Node) -> bool:
     """Whether a convolution is depthwise; asked of the base, for a rung may have a single channel."""
     name = node.attrs["weight"]
     return writer.cut.groups.get(name, node.attrs["groups"]) > 1 and writer.cut.shapes[name][1] == 1
-
-
-def _bias(scales: PrivateVector, table: Table, factor: np.float32) -> NDArray[np.int32]:
-    scale = (np.asarray(scales.values, np.float32) * factor).astype("<f4")
-    exact = np.rint(table.shift.astype(np.float64) / scale)
-    values: NDArray[np.int32] = np.clip(exact, -(2**31) + 1, 2**31 - 1).astype("<i4")
-    return values
 
 
 def _padded(writer: RungWriter, node: Node, x: int, integer: bool) -> int:

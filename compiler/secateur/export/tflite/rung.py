@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from secateur.export.formats import Cut
 from secateur.export.program import BaseSlice
 from secateur.export.tflite import axes, schema
-from secateur.export.tflite.flatbuffer import Field
 from secateur.export.tflite.model import ModelWriter, Quantization, one_scale
 from secateur.ir import ActivationParameters, Node, Precision, SecateurError
 from secateur.ir.placement import Placement
@@ -38,6 +37,7 @@ class RungWriter:
 
     Attributes:
         model: the file.
+        operator: `ModelWriter.operator` of it.
         network: the rung.
         cut: the rung with what it shares with the base.
         precision: of the file.
@@ -46,6 +46,7 @@ class RungWriter:
 
     def __init__(self, cut: Cut, precision: Precision) -> None:
         self.model = ModelWriter()
+        self.operator = self.model.operator
         self.cut, self.network, self.precision = cut, cut.network, precision
         self.place = Placement(cut.network, set(cut.weight_scales)) if precision.activations else None
         self.readers = cut.network.consumers()
@@ -65,10 +66,6 @@ class RungWriter:
     def kind(self, name: str) -> str:
         """Return the element type that a tensor has in the file if it is not int8."""
         return self._kinds.get(name) or _KINDS[self.network.dtype(name)]
-
-    def kind_of(self, name: str) -> str:
-        """Return the element type that what only moves a tensor's values has; '' if it is the network's."""
-        return self._kinds.get(name) or ("" if self.kind(name) == "<f4" else self.kind(name))
 
     def is_last(self, name: str) -> bool:
         """Whether a tensor lies with channels last."""
@@ -113,7 +110,7 @@ class RungWriter:
                 return forms[last, integer]
         operator = "QUANTIZE" if integer else "DEQUANTIZE"
         before = forms[last, not integer]
-        return self.model.operator(operator, [before], self.new(name, last, integer), integer=not integer)
+        return self.operator(operator, [before], self.new(name, last, integer), integer=not integer)
 
     def temporary(self, shape: Sequence[int], kind: str = "<f4") -> int:
         """Add a tensor that only the next operator of the file reads."""
@@ -167,20 +164,9 @@ class RungWriter:
         half = self.precision.weights == "<f2"
         chosen = piece.shape if shape is None else shape
         stored = self.model.constant(piece, chosen, "<f2" if half else "<f4")
-        return self.model.operator("DEQUANTIZE", [stored], self.temporary(chosen)) if half else stored
+        return self.operator("DEQUANTIZE", [stored], self.temporary(chosen)) if half else stored
 
     # --- operators ----------------------------------------------------------------------------------------------------
-
-    def operator(
-        self,
-        name: str,
-        inputs: Sequence[int],
-        output: int,
-        options: Mapping[int, Field] | None = None,
-        integer: bool = False,
-    ) -> int:
-        """Add an operator and return its output; the arguments are those of `ModelWriter.operator`."""
-        return self.model.operator(name, inputs, output, options, integer)
 
     def follows(self, node: Node, integer: bool = False) -> tuple[str, int]:
         """Return the tensor that an operator may give at once, and the activation that it then ends with.
@@ -266,7 +252,7 @@ class RungWriter:
         return one_scale(found.scale, found.zero_point)
 
     def _reshape(self, before: int, after: int, shape: Sequence[int], integer: bool = False) -> int:
-        return self.model.operator("RESHAPE", [before, self.sizes(shape)], after, integer=integer)
+        return self.operator("RESHAPE", [before, self.sizes(shape)], after, integer=integer)
 
     def _move(self, name: str, before: int, last: bool, integer: bool) -> None:
         """Move a tensor's channels to the last axis, or back."""
@@ -276,17 +262,17 @@ class RungWriter:
             self._reshape(before, after, self.placed(name, last), integer)
         elif len(shape) == 4:
             perm = (0, 2, 3, 1) if last else (0, 3, 1, 2)
-            self.model.operator("TRANSPOSE", [before, self.numbers(perm)], after, integer=integer)
+            self.operator("TRANSPOSE", [before, self.numbers(perm)], after, integer=integer)
         else:
             kind = "|i1" if integer else self.kind(name)
             moved = axes.moved_shape(shape)
             between = self.model.tensor(moved, kind, self._quantization(name) if integer else None)
             if last:
-                self.model.operator("TRANSPOSE", [before, self.numbers((0, 2, 1))], between, integer=integer)
+                self.operator("TRANSPOSE", [before, self.numbers((0, 2, 1))], between, integer=integer)
                 self._reshape(between, after, axes.last_shape(shape), integer)
             else:
                 self._reshape(before, between, moved, integer)
-                self.model.operator("TRANSPOSE", [between, self.numbers((0, 2, 1))], after, integer=integer)
+                self.operator("TRANSPOSE", [between, self.numbers((0, 2, 1))], after, integer=integer)
 
 
 _CLIPS = {(0, 6): schema.RELU6, (-1, 1): schema.RELU_N1_TO_1, (0, None): schema.RELU}

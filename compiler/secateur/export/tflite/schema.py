@@ -92,7 +92,6 @@ OPERATORS = {
     "REDUCE_MAX": Operator(82, 27),
     "LOGICAL_NOT": Operator(87, 63),
     "REDUCE_MIN": Operator(89, 27),
-    "SQUARE": Operator(92, 66),
     "RESIZE_NEAREST_NEIGHBOR": Operator(97, 74, 3, 3),
     "LEAKY_RELU": Operator(98, 75),
     "MIRROR_PAD": Operator(100, 77),

@@ -10,16 +10,14 @@ import torch
 import torch.nn.functional as F
 from lite_files import ReadFile, read
 from networks import MAKERS, TOPOLOGIES, normal_form, samples, warmed
-from rungs import MadeRung, master_of, rung_of, twin_outputs
+from rungs import MadeRung, master_for, master_of, rung_of, twin_outputs
 from torch import Tensor, nn
 
 from secateur.evaluation import Session, check_rung, snr_db
 from secateur.export import Cut, write_file
 from secateur.export.tflite.rung import Unwritable
-from secateur.graph import find_groups
 from secateur.ir import PRECISIONS, Network, Node, SecateurError, Table
 from secateur.master import Master
-from secateur.tuning import measure_statistics
 from secateur.writing import file_of
 from secateur_agent.bundle.materialise import materialise_bytes
 from secateur_agent.bundle.recipe import decode_recipe, encode_recipe, inherit
@@ -142,10 +140,7 @@ class Branches(nn.Module):
 
 
 def branches() -> Master:
-    network = normal_form(warmed(Branches(), (1, 8, 8)), (1, 8, 8))
-    groups = find_groups(network)
-    x = samples((1, 8, 8), 64)
-    return Master(network, groups, {}, [(groups.full(), measure_statistics(network, x))], x)
+    return master_for(normal_form(warmed(Branches(), (1, 8, 8)), (1, 8, 8)), samples((1, 8, 8), 64))
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])

@@ -19,16 +19,12 @@ import torch.nn.functional as F
 from msgspec.structs import replace
 from networks import MAKERS, TOPOLOGIES, network_of, normal_form, samples, warmed
 from numpy.typing import NDArray
-from rungs import twin_outputs
+from rungs import master_for, twin_outputs
 from torch import Tensor, nn
 
-from secateur.criteria import Evidence, score
 from secateur.evaluation import Session, snr_db
-from secateur.graph import find_groups
 from secateur.ir import Network
 from secateur.master import Master
-from secateur.pruning import sort_groups
-from secateur.tuning import measure_statistics
 from secateur.writing import file_of, rung_file
 from secateur_agent.bundle.manifest import TensorSpec
 from secateur_agent.inference.control import LoadRung
@@ -51,11 +47,7 @@ def python(request: pytest.FixtureRequest) -> Path:
 @cache
 def master() -> Master:
     """The master of a trained network."""
-    network = digits.network()
-    groups = find_groups(network)
-    network = sort_groups(network, groups, score("magnitude-l2", Evidence(network, groups)))
-    calibration = digits.arrays()[0][:256]
-    return Master(network, groups, {}, [(groups.full(), measure_statistics(network, calibration))], calibration)
+    return master_for(digits.network(), digits.arrays()[0][:256])
 
 
 @cache

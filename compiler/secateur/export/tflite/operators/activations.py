@@ -10,6 +10,8 @@ from secateur.export.tflite.rung import RungWriter, Unwritable
 from secateur.ir import ActivationParameters, Node
 
 _UNARY = {"Exp": "EXP", "Log": "LOG", "Sqrt": "SQRT", "Neg": "NEG", "Abs": "ABS"}
+_RESCALING = {"Relu": "RELU", "HardSwish": "HARD_SWISH"}
+"""Operators whose integer kernels take any parameters."""
 _FIXED = {"Sigmoid": ActivationParameters(1 / 256, -128), "Tanh": ActivationParameters(1 / 128, 0)}
 """Parameters that the integer kernels of an operator insist on."""
 
@@ -30,18 +32,11 @@ def _squash(writer: RungWriter, node: Node, integer: bool) -> None:
     writer.operator(name, [x], writer.new(node.output, last, integer), integer=integer)
 
 
-@writes("HardSwish", integer=True)
-def _hard_swish(writer: RungWriter, node: Node, integer: bool) -> None:
+@writes(*_RESCALING, integer=True)
+def _rescaling(writer: RungWriter, node: Node, integer: bool) -> None:
     last = layout_of(writer, node)
     x = writer.get(node.inputs[0], last, integer)
-    writer.operator("HARD_SWISH", [x], writer.new(node.output, last, integer), integer=integer)
-
-
-@writes("Relu", integer=True)
-def _relu(writer: RungWriter, node: Node, integer: bool) -> None:
-    last = layout_of(writer, node)
-    x = writer.get(node.inputs[0], last, integer)
-    writer.operator("RELU", [x], writer.new(node.output, last, integer), integer=integer)
+    writer.operator(_RESCALING[node.op], [x], writer.new(node.output, last, integer), integer=integer)
 
 
 @writes("LeakyRelu", integer=True)

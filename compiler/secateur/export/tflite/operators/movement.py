@@ -26,7 +26,7 @@ def moving(
     if integer:
         writer.set_parameters(node.output, writer.parameters(node.inputs[0]))
     writer.operator(
-        name, [x, *others], writer.new(node.output, last, integer, writer.kind_of(node.inputs[0])), options, integer
+        name, [x, *others], writer.new(node.output, last, integer, writer.kind(node.inputs[0])), options, integer
     )
 
 
@@ -37,7 +37,7 @@ def _concat(writer: RungWriter, node: Node, integer: bool) -> None:
     if integer:  # also where the parameters happen to be the same: rungs of one ladder have the same operators
         parts = [_requantized(writer, node, name, part, last) for name, part in zip(node.inputs, parts)]
     axis = writer.axis(node.output, node.attrs["axis"], last)
-    kind = writer.kind_of(node.inputs[0])
+    kind = writer.kind(node.inputs[0])
     writer.operator("CONCATENATION", parts, writer.new(node.output, last, integer, kind), {0: Int(axis)}, integer)
 
 
@@ -124,5 +124,5 @@ def _reshape(writer: RungWriter, node: Node, integer: bool) -> None:
 def _same_order(writer: RungWriter, node: Node, x: int, last: bool, integer: bool) -> None:
     if integer:
         writer.set_parameters(node.output, writer.parameters(node.inputs[0]))
-    after = writer.new(node.output, last, integer, writer.kind_of(node.inputs[0]))
+    after = writer.new(node.output, last, integer, writer.kind(node.inputs[0]))
     writer.operator("RESHAPE", [x, writer.sizes(writer.placed(node.output, last))], after, integer=integer)
