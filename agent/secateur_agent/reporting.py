@@ -110,7 +110,7 @@ class Reporter:
         self._outbox.append(round(self._clock.now_s(), 3), round(mono_s, 3), rung, requests, failed_requests, lean)
 
     def _lean(self, name: str, reading: Reading) -> Reading:
-        """Six digits are more than a sensor has; what is not there need not say so in full each time. Half of the bytes."""
+        """Six digits are more than a sensor has; what is not there need not say so in full each time: a third less."""
         if reading.value is not None:
             self._absent.pop(name, None)
             return replace(reading, value=float(f"{reading.value:.6g}"))
