@@ -62,6 +62,7 @@ class PackTiming:
         self._batch: list[int] = []
         self._over = False
         self._had, self._progress_s = -1, 0.0
+        self._version = runtime_version(place.profile.runtime.name)  # read from disk, and asked for after every batch
         self._machine = ""
         self._slowed = ""
         self._conditions = Conditions()
@@ -115,7 +116,7 @@ class PackTiming:
         found = [(index, self._kept.of(file.sha256)) for index, file in enumerate(files)]
         return PackTimings(
             total=len(files),
-            runtime_version=runtime_version(self._place.profile.runtime.name)[:100],
+            runtime_version=self._version[:100],
             machine=self._machine[:400],
             timings=tuple(msgspec.structs.replace(timing, file=index) for index, timing in found if timing is not None),
             slowed=self._slowed,
@@ -143,15 +144,15 @@ class PackTiming:
         except (StoreError, PackError) as error:
             self.fail(str(error))
             return
-        header, version = pack.header, runtime_version(profile.runtime.name)
-        if header.runtime != profile.runtime.name or not version:
-            known = f"{profile.runtime.name} {version or '(not installed)'}"
+        header = pack.header
+        if header.runtime != profile.runtime.name or not self._version:
+            known = f"{profile.runtime.name} {self._version or '(not installed)'}"
             self.fail(f"the pack is for {header.runtime}, this device runs {known}")
         elif header.precision not in profile.precisions:
             self.fail(f"profile {profile.name}: takes {', '.join(profile.precisions)}, not {header.precision}")
         else:
             self._pack = pack
-            self._kept.begin(header, version)
+            self._kept.begin(header, self._version)
             self._next()
 
     def _next(self) -> None:

@@ -7,7 +7,7 @@ The three are apart, so that another machine can do the timing: `what_to_time` s
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -283,8 +283,3 @@ def probe_file(network: Network, precision: str, runtime: str = "onnxruntime") -
 
 def _short(value: float) -> float:
     return float(f"{value:.5g}")
-
-
-def count_points(tables: Iterable[LatencyTable]) -> int:
-    """Return the number of points of tables."""
-    return sum(len(entry.points) for table in tables for entry in table.entries)

@@ -17,7 +17,8 @@ from secateur.tuning import Statistics
 ALLOWED = 0.002
 """What the largest rung may lose, in units of the metric (0 to 1)."""
 SHARES = (0.9, 0.75, 0.5, 0.25, 0.0)
-"""Of the way to the tuned weights; the last is always good enough."""
+"""Of the way to the tuned weights. The last is the untuned master, which is always good enough: its largest rung is the
+original itself, and the others are recalibrated to it."""
 
 
 def protect_largest(
@@ -37,17 +38,18 @@ def protect_largest(
     full = untuned.groups.full()
     floor = metric(untuned.network) - allowed
 
-    def good(share: float) -> bool:
-        return metric(_on_the_line(untuned, tuned, share).rung_network(full)) >= floor
+    def good(master: Master) -> bool:
+        return metric(master.rung_network(full)) >= floor
 
-    if good(1.0):
+    if good(tuned):
         return tuned, 1.0
     # The further along the line, the worse: so halves of what is left are enough.
     left = list(SHARES)
     while len(left) > 1:
         middle = (len(left) - 1) // 2
-        left = left[: middle + 1] if good(left[middle]) else left[middle + 1 :]
-    return _on_the_line(untuned, tuned, left[0]), left[0]
+        left = left[: middle + 1] if good(_on_the_line(untuned, tuned, left[middle])) else left[middle + 1 :]
+    (share,) = left
+    return (_on_the_line(untuned, tuned, share) if share else untuned), share
 
 
 def explain(share: float, allowed: float) -> list[str]:
@@ -67,8 +69,6 @@ def explain(share: float, allowed: float) -> list[str]:
 
 
 def _on_the_line(untuned: Master, tuned: Master, share: float) -> Master:
-    if share == 1:
-        return tuned
     weights = {
         name: weight + share * (tuned.network.weights[name] - weight) for name, weight in untuned.network.weights.items()
     }
@@ -81,5 +81,4 @@ def _on_the_line(untuned: Master, tuned: Master, share: float) -> Master:
             mean, deviation = before[name].mean[kept], before[name].deviation[kept]
             mixed[name] = Statistics(mean + share * (goal.mean - mean), deviation + share * (goal.deviation - deviation))
         goals.append((keep, mixed))
-    # Without any tuning the largest rung is the original itself, and the others are recalibrated to it.
-    return replace(untuned, network=untuned.network.with_values(weights=weights), goals=goals if share else untuned.goals)
+    return replace(untuned, network=untuned.network.with_values(weights=weights), goals=goals)

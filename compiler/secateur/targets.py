@@ -102,10 +102,12 @@ def choose_targets(
 
 
 def _note_slowed(estimator: MeasuredTable, notes: list[str]) -> None:
-    key, points = estimator.table.key, [point for entry in estimator.table.entries for point in entry.points]
-    if slowed := sum(point.slowed for point in points):
-        where = key.device or key.machine
-        notes.append(f"latency table of {where}: {slowed} of {len(points)} points were measured while it was throttled")
+    table = estimator.table
+    if slowed := table.slowed_points:
+        where = table.key.device or table.key.machine
+        notes.append(
+            f"latency table of {where}: {slowed} of {len(table.points)} points were measured while it was throttled"
+        )
 
 
 def _found(profile: Profile, precision: str, machine: str, version: str, notes: list[str]) -> LatencyTable | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from secateur.bundle.reader import BundleFolder
 from secateur.evaluation import time_interleaved
 from secateur.load import Task, export_module
-from secateur.measuring import count_points, measure_table
+from secateur.measuring import measure_table
 from secateur.pipeline import CompileSettings, compile
 from secateur.pruning import cut
 from secateur.search import Costs
@@ -34,7 +34,7 @@ def _precision(precision: str, folder: Path) -> list[Measured]:
     table = measure_table(profile, precision, export_module(module, task.input_shape))
     write_table(folder / "table.json", table)
     corrected = table.calibration
-    say(f"{precision}: {count_points([table])} points; corrected by × {corrected.scale:.3f} + {corrected.offset_ms:.4f} ms")
+    say(f"{precision}: {len(table.points)} points; corrected by × {corrected.scale:.3f} + {corrected.offset_ms:.4f} ms")
     tables = (folder / "table.json",)
     settings = CompileSettings(rungs=RUNGS, steps=0, precisions=(precision,), latency_tables=tables, verify_latency=False)
     compile(module, task, [PROFILE], folder, RESNET, keys, settings)

@@ -17,6 +17,7 @@ import torch
 
 from secateur.assembly import tensor_specs
 from secateur.graph import find_groups
+from secateur.ir import Groups
 from secateur.load import export_module
 from secateur.pruning import cut
 from secateur.search import Costs, Roofline
@@ -60,10 +61,7 @@ def memory_ladder(name: str, precision: str, work: Path, board: str = PROFILE) -
     inputs, outputs = tensor_specs(network)
     rungs = []
     for number, width in enumerate(WIDTHS):
-        keep = groups.full()
-        keep |= {
-            g.id: max(_GRID, round(g.size * width / _GRID) * _GRID) for g in groups.groups if g.size > _GRID and width < 1
-        }
+        keep = even_keep(groups, width)
         data = file_of(cut(network, groups, keep), images, precision, runtime=profile.runtime.name)
         path = work / f"{name}-{board}-r{number}-{precision}.model"
         path.write_bytes(data)
@@ -84,6 +82,14 @@ def memory_ladder(name: str, precision: str, work: Path, board: str = PROFILE) -
     return rungs
 
 
+def even_keep(groups: Groups, width: float) -> dict[str, int]:
+    """Return the same share of every group, in multiples of 8; groups of no more stay whole."""
+    if width >= 1:
+        return groups.full()
+    narrow = {g.id: max(_GRID, round(g.size * width / _GRID) * _GRID) for g in groups.groups if g.size > _GRID}
+    return groups.full() | narrow
+
+
 def module_of(name: str) -> Any:
     """Return one of the networks."""
     torch.set_num_threads(1)
@@ -96,4 +102,4 @@ def module_of(name: str) -> Any:
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
 
 
-__all__ = ["LITE0", "MOBILENET", "NAMES", "RESNET", "MemoryRung", "memory_ladder", "module_of"]
+__all__ = ["LITE0", "MOBILENET", "NAMES", "RESNET", "MemoryRung", "even_keep", "memory_ladder", "module_of"]

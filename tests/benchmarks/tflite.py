@@ -18,9 +18,7 @@ from secateur.writing import file_of, rung_file
 from .case import Measured, say
 from .efficientnet import SIDE, Enlarged
 from .lite_runtimes import RUNTIMES, outputs_in
-from .memory_ladders import LITE0, NAMES, WIDTHS, module_of
-
-_GRID = 8
+from .memory_ladders import LITE0, NAMES, WIDTHS, even_keep, module_of
 
 
 def measure(work: Path) -> list[Measured]:
@@ -31,8 +29,7 @@ def measure(work: Path) -> list[Measured]:
     assert isinstance(x, np.ndarray)
     found = []
     for width in WIDTHS:
-        keep = {g.id: max(_GRID, round(g.size * width / _GRID) * _GRID) for g in master.groups.groups if g.size > _GRID}
-        keep = {**master.groups.full(), **(keep if width < 1 else {})}
+        keep = even_keep(master.groups, width)
         network, index = master.rung_network(keep), master.index(keep)
         reference = outputs_of(network, x)
         assert isinstance(reference, np.ndarray)

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from sklearn.datasets import load_digits
 from tests.bundle_factory import make_bundle
 from tests.conftest import BrokerProcess, free_port
 from tests.scripted_device import HostProcess
@@ -98,6 +101,26 @@ class AgentProcess:
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """Signing keys of the host."""
     return create_keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small convolutional network as a file, and ``task.npz`` beside it."""
+    import torch  # takes seconds: no other test should wait for it
+    from torch import nn
+
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 24, 3, 1, 1), nn.ReLU(), nn.Conv2d(24, 24, 3, 1, 1), nn.ReLU()]
+    module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10)).eval()
+    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": {0: "n"}, "y": {0: "n"}}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (torch.zeros(2, 1, 8, 8),), str(folder / "net.onnx"), dynamo=False, **names)
+    found = load_digits()
+    x, y = (found.images[:, None] / 8 - 1).astype(np.float32), found.target.astype(np.int64)
+    np.savez(folder / "task.npz", x_train=x[:320], x_test=x[320:640], y_train=y[:320], y_test=y[320:640])
+    return folder / "net.onnx"
 
 
 @pytest.fixture

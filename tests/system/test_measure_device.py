@@ -3,80 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from sklearn.datasets import load_digits
+from tests.system.command_line import Cli
 from tests.system.conftest import DEVICE
 from tests.system.stack import Stack
-from torch import nn
 
-from secateur.device_tables import UnderWay, decode_under_way
 from secateur.search.latency_table import read_table
 from secateur_profiles import load
 
 BATCH_MODULE = "secateur_agent.profiling.batch"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small convolutional network as a file, and ``task.npz`` beside it."""
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    layers = [nn.Conv2d(1, 24, 3, 1, 1), nn.ReLU(), nn.Conv2d(24, 24, 3, 1, 1), nn.ReLU()]
-    module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10)).eval()
-    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": {0: "n"}, "y": {0: "n"}}}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(module, (torch.zeros(2, 1, 8, 8),), str(folder / "net.onnx"), dynamo=False, **names)
-    found = load_digits()
-    x, y = (found.images[:, None] / 8 - 1).astype(np.float32), found.target.astype(np.int64)
-    np.savez(folder / "task.npz", x_train=x[:320], x_test=x[320:640], y_train=y[:320], y_test=y[320:640])
-    return folder / "net.onnx"
-
-
-class Cli:
-    """``secateur`` with folders of its own."""
-
-    def __init__(self, folder: Path, stack: Stack) -> None:
-        self.data = folder / "share"
-        changes = {"XDG_DATA_HOME": self.data, "XDG_CONFIG_HOME": folder / "config", "SECATEUR_STATE": stack.host.state}
-        self._environment = os.environ | {name: str(path) for name, path in changes.items()}
-
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Start a command."""
-        command = [sys.executable, "-m", "secateur.cli", *map(str, arguments)]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=self._environment)
-
-    def run(self, *arguments: object) -> Any:
-        """Run a command that must succeed; return its JSON."""
-        process = self.start(*arguments, "--json")
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-        return json.loads(out)
-
-    def refused(self, *arguments: object) -> str:
-        """Run a command that must fail; return its one line."""
-        process = self.start(*arguments)
-        _, err = process.communicate(timeout=300)
-        assert process.returncode == 1, err
-        (line,) = [each for each in err.splitlines() if "files timed" not in each]
-        return line
-
-    def under_way(self) -> UnderWay | None:
-        """What is known of the measurement that is not finished."""
-        paths = list((self.data / "secateur" / "latency" / "devices" / DEVICE).glob("*.part"))
-        return decode_under_way(paths[0].read_bytes()) if paths else None
 
 
 @pytest.fixture

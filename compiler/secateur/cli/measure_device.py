@@ -59,8 +59,7 @@ def measure_device(asked: DeviceOptions, state: Path | None, url: str, network: 
             _say(f"what {asked.device} has timed is kept; run the same command again to go on")
             raise
     seconds = round(time.monotonic() - began, 1)
-    points = [point for entry in table.entries for point in entry.points]
-    slowed = sum(point.slowed for point in points)
+    slowed = table.slowed_points
     failed = [each.error for each in known.files.values() if each.error]
     if asked.as_json:
         summary = table_summary(target.path, table, seconds)
@@ -75,7 +74,7 @@ def measure_device(asked: DeviceOptions, state: Path | None, url: str, network: 
             }
         )
         return
-    told = [("throttled", f"{slowed} of {len(points)} points: {known.slowed}")] if slowed else []
+    told = [("throttled", f"{slowed} of {len(table.points)} points: {known.slowed}")] if slowed else []
     lost = [("not timed", f"{len(failed)} files: {failed[0]}")] if failed else []
     use = ("use", f"secateur compile … --profile {target.profile.name} --measured-on {asked.device}")
     print_fields(
@@ -111,16 +110,12 @@ def print_rungs(result: dict[str, Any]) -> None:
 
 def table_summary(path: Path, table: LatencyTable, seconds: float) -> dict[str, Any]:
     """Return what is told of a new table, for programs."""
-    from secateur.measuring import count_points
-
     summary = {"table": str(path), "key": table.key, "calibration": table.calibration}
-    return {**summary, "operators": len(table.entries), "points": count_points([table]), "seconds": seconds}
+    return {**summary, "operators": len(table.entries), "points": len(table.points), "seconds": seconds}
 
 
 def table_fields(path: Path, table: LatencyTable, seconds: float = 0.0) -> list[tuple[str, object]]:
     """Return what is told of a table, for people; ``seconds`` if it is known how long it took."""
-    from secateur.measuring import count_points
-
     key, corrected = table.key, table.calibration
     took = f" in {seconds:g} s" if seconds else ""
     runs_on = f"{key.runtime} {key.runtime_version}, {key.threads} thread(s)"
@@ -128,7 +123,7 @@ def table_fields(path: Path, table: LatencyTable, seconds: float = 0.0) -> list[
         ("table", path),
         ("for", f"{key.profile}, {key.precision}, {runs_on}"),
         ("machine", key.machine),
-        ("measured", f"{len(table.entries)} kinds of operator at {count_points([table])} widths{took}"),
+        ("measured", f"{len(table.entries)} kinds of operator at {len(table.points)} widths{took}"),
         ("overhead", f"{table.run_overhead_ms * 1e3:.1f} µs a run, {table.operator_overhead_ms * 1e3:.1f} µs an operator"),
         (
             "correction",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secateur.cli.console import print_fields, print_json, print_table
 from secateur.cli.options import DeviceArgument, JsonOption
+
+if TYPE_CHECKING:
+    from secateur.search import LatencyTable
 
 
 def register(app: typer.Typer) -> None:
@@ -30,9 +33,8 @@ def list_tables(as_json: JsonOption = False) -> None:
     rows = []
     for path, table in found:
         key = table.key
-        points = [point for entry in table.entries for point in entry.points]
-        slowed = sum(point.slowed for point in points)
-        count = f"{len(points)}" + (f", {slowed} throttled" if slowed else "")
+        slowed = table.slowed_points
+        count = f"{len(table.points)}" + (f", {slowed} throttled" if slowed else "")
         runtime = f"{key.runtime} {key.runtime_version}"
         owner = key.device or "this machine"
         use = "every compilation" if shared_table(path) else f"--measured-on {key.device}"
@@ -53,7 +55,7 @@ def show_tables(device: DeviceArgument, as_json: JsonOption = False) -> None:
         print_json({"tables": [{"table": str(path), **_summary(table)} for path, table in found], "under_way": begun})
         return
     for path, table in found:
-        slowed = sum(point.slowed for entry in table.entries for point in entry.points)
+        slowed = table.slowed_points
         throttled = f"{slowed} points" if slowed else ""
         print_fields([*table_fields(path, table), ("date", table.key.date), ("throttled", throttled)])
         print()
@@ -86,14 +88,10 @@ def adopt_tables(
         print(f"{key.profile} in {key.precision} is planned from {device}, {key.runtime} {key.runtime_version}: {path}")
 
 
-def _summary(table: object) -> dict[str, object]:
-    from secateur.search import LatencyTable
-
-    assert isinstance(table, LatencyTable)
-    points = [point for entry in table.entries for point in entry.points]
+def _summary(table: LatencyTable) -> dict[str, object]:
     return {
         "key": table.key,
         "calibration": table.calibration,
-        "points": len(points),
-        "slowed_points": sum(point.slowed for point in points),
+        "points": len(table.points),
+        "slowed_points": table.slowed_points,
     }

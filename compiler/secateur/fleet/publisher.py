@@ -150,8 +150,7 @@ class Publisher:
         Returns:
             '' or why it gets none.
         """
-        named = (*blobs_of(self._desired(device)), *self._packs(device))
-        ref = next((ref for ref in named if ref.sha256 == ask.sha256), None)
+        ref = _named(ask.sha256, blobs_of(self._desired(device))) or _named(ask.sha256, self._packs(device))
         if ref is None:
             return f"asked for blob {ask.sha256[:12]}, which its desired shadow does not name, nor an open command"
         for index in ask.indexes:
@@ -227,6 +226,10 @@ class Publisher:
             return None
         await self._rate.take(len(data))
         return data
+
+
+def _named(sha256: str, refs: Iterable[BlobRef]) -> BlobRef | None:
+    return next((ref for ref in refs if ref.sha256 == sha256), None)
 
 
 def blobs_of(desired: Desired | None) -> list[BlobRef]:

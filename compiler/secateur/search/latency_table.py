@@ -101,6 +101,16 @@ class LatencyTable(Section, frozen=True, kw_only=True):
     calibration: Calibration
     entries: Annotated[tuple[Entry, ...], Meta(min_length=1)]
 
+    @property
+    def points(self) -> list[Point]:
+        """All measured points."""
+        return [point for entry in self.entries for point in entry.points]
+
+    @property
+    def slowed_points(self) -> int:
+        """How many of them were measured while a device was throttled."""
+        return sum(point.slowed for point in self.points)
+
 
 def encode_table(table: LatencyTable) -> bytes:
     """Return the file."""
