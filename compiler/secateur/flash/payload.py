@@ -11,8 +11,8 @@ from secateur_agent.store.blobs import file_digest
 
 FOLDER = "secateur"
 """Name of the folder on a boot partition."""
-SETUP_PROGRAM = "secateur_setup.py"
-"""Run on the board as root: ``python3 <folder>/secateur_setup.py install <folder>``."""
+SETUP_PROGRAM = "secateur-setup.pyz"
+"""Run on the board as root: ``python3 <folder>/secateur-setup.pyz install <folder>``."""
 STATUS = "setup-status.json"
 """Written by the setup program into the folder: how it went."""
 

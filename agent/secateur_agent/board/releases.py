@@ -1,0 +1,167 @@
+"""Environments side by side: a new one is unpacked beside the one that runs, and a link decides."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import files
+from .errors import SetupError
+from .layout import Layout
+
+SPARE_BYTES = 64 << 20
+"""Room that is left free beside what is unpacked."""
+TRIAL_STARTS = 3
+"""A new release that was started so often without showing that it works is taken back."""
+
+
+def unpack(layout: Layout, archive: Path, release: str, python: str, unpacked_bytes: int) -> Path:
+    """Make the folder of a release, unless it is there. A folder that is there is complete: it is renamed into place last.
+
+    Args:
+        layout: where things lie.
+        archive: ``environment.tar.gz`` with ``site-packages`` in it.
+        release: its name.
+        python: version of Python that it is for, ``"3.11"``.
+        unpacked_bytes: room that it takes.
+
+    Raises:
+        SetupError: if there is no room, or the archive is damaged.
+    """
+    folder = layout.releases / release
+    if folder.is_dir():
+        return folder
+    layout.releases.mkdir(parents=True, exist_ok=True)
+    draft = layout.releases / f".{release}.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    free = shutil.disk_usage(layout.releases).free
+    if free < unpacked_bytes + SPARE_BYTES:
+        need = (unpacked_bytes + SPARE_BYTES) >> 20
+        raise SetupError(f"{layout.opt}: {free >> 20} MB are free, {need} are needed; make room or take a larger card")
+    packages = draft / f"lib/python{python}"
+    packages.mkdir(parents=True)
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in _safe(tar):
+                tar.extract(member, packages, set_attrs=False)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise SetupError(f"{archive}: cannot be unpacked: {error}; flash again") from None
+    _make_python(draft, python)
+    os.sync()
+    os.rename(draft, folder)
+    files.flush_folder(layout.releases)
+    return folder
+
+
+def _safe(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    for member in tar:
+        parts = Path(member.name).parts
+        if not (member.isfile() or member.isdir()) or ".." in parts or parts[:1] != ("site-packages",):
+            raise tarfile.TarError(f"{member.name!r} is neither a file nor a folder below site-packages")
+        yield member
+
+
+def _make_python(draft: Path, python: str) -> None:
+    """A virtual environment by hand (PEP 405): Debian's venv module wants a package that Lite images do not have."""
+    executable = os.path.realpath(sys.executable)
+    (draft / "bin").mkdir()
+    for name in ("python", "python3", f"python{python}"):
+        (draft / "bin" / name).symlink_to(executable)
+    (draft / "pyvenv.cfg").write_text(f"home = {os.path.dirname(executable)}\ninclude-system-site-packages = false\n")
+
+
+def current(layout: Layout) -> str:
+    """Return the name of the release that runs, '' if there is none."""
+    return _target(layout.current)
+
+
+def previous(layout: Layout) -> str:
+    """Return the name of the release before it, '' if there is none."""
+    return _target(layout.previous)
+
+
+def _target(link: Path) -> str:
+    try:
+        name = os.path.basename(os.readlink(link))
+    except OSError:
+        return ""
+    return name if link.is_dir() else ""
+
+
+def switch(layout: Layout, release: str) -> None:
+    """Let a release be the current one."""
+    before = current(layout)
+    if before == release:
+        return
+    if before:
+        files.link(layout.previous, f"releases/{before}")
+    files.link(layout.current, f"releases/{release}")
+
+
+def begin_trial(layout: Layout, release: str, before: str, watched: bool) -> None:
+    """Note that a release has to show that it works, and which one to return to.
+
+    Args:
+        layout: where things lie.
+        release: the new one.
+        before: the one to return to.
+        watched: whether this program waits for the end of the trial; until the next boot, then.
+    """
+    boot = _boot_id(layout) if watched else ""
+    files.write(layout.trial, json.dumps({"release": release, "before": before, "starts": 0, "watched": boot}).encode())
+
+
+def is_watched(layout: Layout) -> bool:
+    """Whether a setup program of this boot waits for the end of a trial."""
+    try:
+        watched = json.loads(layout.trial.read_bytes())["watched"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(watched) and bool(watched == _boot_id(layout))
+
+
+def _boot_id(layout: Layout) -> str:
+    try:
+        return (layout.root / "proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def end_trial(layout: Layout) -> None:
+    """Note that the current release works, or that nothing is tried any more."""
+    layout.trial.unlink(missing_ok=True)
+    files.flush_folder(layout.opt)
+
+
+def count_start(layout: Layout) -> str:
+    """Count a start of a release on trial.
+
+    Returns:
+        The release to return to, if it was started too often; else ''.
+    """
+    try:
+        table = json.loads(layout.trial.read_bytes())
+        before, starts = str(table["before"]), int(table["starts"]) + 1
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError):
+        end_trial(layout)
+        return ""
+    if starts > TRIAL_STARTS and (layout.releases / before).is_dir():
+        return before
+    files.write(layout.trial, json.dumps({**table, "starts": starts}).encode())
+    return ""
+
+
+def prune(layout: Layout) -> None:
+    """Remove releases that are neither current nor previous, and drafts."""
+    kept = {current(layout), previous(layout)}
+    for path in layout.releases.iterdir():
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
