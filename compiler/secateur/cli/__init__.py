@@ -7,11 +7,26 @@ import sys
 import typer
 
 from secateur import __version__
-from secateur.cli import bundle, compile, demo, devices, keys, measure, profiles, push, serve, steer, tables, telemetry
+from secateur.cli import (
+    broker,
+    bundle,
+    compile,
+    demo,
+    devices,
+    flash,
+    keys,
+    measure,
+    profiles,
+    push,
+    serve,
+    steer,
+    tables,
+    telemetry,
+)
 from secateur.cli.errors import run
 
 # One module per group of commands, in the order of the manual; each has `register(app)`.
-GROUPS = (demo, compile, measure, tables, bundle, keys, profiles, serve, push, devices, telemetry, steer)
+GROUPS = (demo, compile, measure, tables, bundle, keys, profiles, flash, broker, serve, push, devices, telemetry, steer)
 
 _MANUAL = """Compile a trained network once into a ladder of nested networks, ship it to a fleet, follow it there.
 

@@ -1,0 +1,20 @@
+"""``secateur flash``: from a bare board to a device that serves."""
+
+from __future__ import annotations
+
+import typer
+
+from secateur.cli import flash_image
+
+_MANUAL = """Make a board a device of the fleet: all it needs is on it when it starts, no network is needed there.
+
+\b
+  secateur flash image    an SD card: Raspberry Pi OS or Debian, and what the agent needs
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help=_MANUAL, no_args_is_help=True, rich_markup_mode=None)
+    flash_image.register(group)
+    app.add_typer(group, name="flash")
