@@ -16,6 +16,7 @@ from typing import Any
 
 import secateur_agent
 from secateur_agent.config import load_config
+from secateur_agent.enrolment_record import describe
 from secateur_agent.identity import new_boot_id
 from secateur_agent.inference.listen import listening_socket
 from secateur_agent.install.machine import load_state
@@ -140,11 +141,14 @@ def _install(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     config = load_config(options.config)
     state, problem = load_state(config.state_path / "install.json")
+    enrolment, why = describe(config)
     found = {
         "device": config.device,
         "profile": config.profile,
         "running": is_held(config.state_path),
         "listen": config.listen,
+        "enrolment": enrolment,
+        "enrolment_text": why,
         "install": state.step,
         "model": state.committed.model.name if state.committed else "",
         "manifest_sha256": state.committed.manifest_sha256 if state.committed else "",

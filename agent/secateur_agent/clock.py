@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from secateur_agent.store import write_atomic
+from secateur_agent.system_clock import LATEST_S, RELEASE_FLOOR_S, floor_s
 
-# No agent of this version can run before it was written: 2025-01-01.
-RELEASE_FLOOR_S = 1_735_689_600.0
+__all__ = ["RELEASE_FLOOR_S", "WallClock"]
+
 _SAVE_EVERY_S = 3600.0
-_LATEST_S = 4_102_444_800.0  # 2100-01-01: a clock beyond it is broken, and the floor must not follow it
 
 
 class WallClock:
@@ -33,7 +33,7 @@ class WallClock:
         self._path = path
         self._wall = wall
         self._mono = mono
-        self._floor_s = max(RELEASE_FLOOR_S, _saved(path))
+        self._floor_s = floor_s([path])
         self._floor_mono_s = mono()
         self._saved_s = self._floor_s
 
@@ -48,15 +48,7 @@ class WallClock:
             secateur_agent.store.files.StoreError: if it cannot be written.
         """
         now_s = self.now_s()
-        if now_s > _LATEST_S or not (force or now_s - self._saved_s >= _SAVE_EVERY_S):
+        if now_s > LATEST_S or not (force or now_s - self._saved_s >= _SAVE_EVERY_S):
             return
         write_atomic(self._path, b"%d\n" % int(now_s))
         self._saved_s = now_s
-
-
-def _saved(path: Path) -> float:
-    try:
-        saved_s = float(path.read_bytes()[:40])
-    except (OSError, ValueError):
-        return 0.0
-    return saved_s if 0 <= saved_s <= _LATEST_S else 0.0

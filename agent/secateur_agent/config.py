@@ -52,6 +52,8 @@ class Config(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     username: Text = ""
     password_file: Text = ""
     ca_file: Text = ""
+    enrolment_token_file: Text = ""
+    """File with the one-time token of a flashed device; the agent removes it once the host has enrolled the device."""
     listen: Text = "127.0.0.1:8000"
     """Where the inference server listens: ``ADDRESS:PORT`` or ``unix:PATH``."""
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
@@ -85,7 +87,7 @@ class Config(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
             raise ConfigError(self.password_file, "password_file", f"cannot be read: {reason}") from None
 
 
-_PATHS = ("state_dir", "trust_root", "password_file", "ca_file", "sysfs_root")
+_PATHS = ("state_dir", "trust_root", "password_file", "ca_file", "enrolment_token_file", "sysfs_root")
 
 
 def load_config(path: Path) -> Config:

@@ -61,8 +61,9 @@ class Reporter:
     def online(self, birth: Birth, key: SigningKey, reported: Reported) -> None:
         """Say that the device is there, who it is, and how it stands; what was in flight is sent again."""
         self._outbox.rewind()
-        self._publish("state", State(state="ready", boot=self._boot), retain=True)
+        # First who it is: of a device that is not enrolled yet, or refused, a host takes nothing else.
         self._link.publish(topics.up(self._device, "birth"), seal("device", birth, key), retain=True)
+        self._publish("state", State(state="ready", boot=self._boot), retain=True)
         self._shadow(reported)
 
     def report_shadow(self, reported: Reported) -> bool:

@@ -17,6 +17,7 @@ from secateur_agent.command_runner import CommandRunner
 from secateur_agent.commands import CommandLog
 from secateur_agent.device_report import DeviceReport
 from secateur_agent.downloads import Downloads
+from secateur_agent.enrolment import Enrolment
 from secateur_agent.governing import (
     THROTTLE_SENSORS,
     TICK_SENSORS,
@@ -122,6 +123,7 @@ class Supervisor:
             lambda: self._report.diagnosis(),
             self._ask_restart,
         )
+        self._enrolment = Enrolment(setup, boot, link, self._announce, self._introduce)
         self._messages = HostMessages(config.device, self._shadow, self, lambda text: self._announce("fault", text))
         self._report = DeviceReport(
             setup,
@@ -189,7 +191,7 @@ class Supervisor:
             topics.command(self._device, "x").removesuffix("x") + "+",
             topics.down(self._device, "b/#"),
         )
-        self._link.start()
+        self._enrolment.begin()
         self._commands.settle()
         print(f"secateur-agent: {self._device} serves at {self._endpoint}", flush=True)
 
@@ -210,13 +212,16 @@ class Supervisor:
         now_s = time.monotonic()
         if isinstance(event, Received):
             self._messages.take(event)
+            self._enrolment.tick()
         elif isinstance(event, FromWorker):
             self._on_worker(event, now_s)
         elif isinstance(event, HelperEnded):
             self._on_helper(event)
         elif isinstance(event, Connected):
             self._downloads.rewind(now_s)
-            self._reporter.online(self._report.birth(), self._setup.key, self._report.reported())
+            self._introduce()
+        elif isinstance(event, Disconnected) and event.fault:
+            self._announce("fault", event.reason)
         elif isinstance(event, Disconnected):
             print(f"secateur-agent: link: {event.reason}", flush=True)
         elif isinstance(event, Stop):
@@ -266,11 +271,13 @@ class Supervisor:
     def on_ack(self, ack: Ack) -> None:
         """Forget samples that the host has stored (`Handlers`)."""
         self._reporter.acknowledged(ack)
+        self._enrolment.acknowledged(ack.boot)
         self._reporter.send_held(time.monotonic())
 
     def on_answer(self, ask_id: str, answer: Answer) -> None:
         """Note the answer to an ask (`Handlers`)."""
-        self._announce("decision", f"ask {ask_id}: {answer.status}. {answer.text}".rstrip(". "), {"ask": ask_id})
+        if not self._enrolment.answer(ask_id, answer):
+            self._announce("decision", f"ask {ask_id}: {answer.status}. {answer.text}".rstrip(". "), {"ask": ask_id})
 
     def on_command(self, command_id: str, payload: bytes) -> None:
         """Carry out a command (`Handlers`)."""
@@ -300,6 +307,7 @@ class Supervisor:
 
     def _tick(self, now_s: float) -> None:
         self._worker.tick(now_s)
+        self._enrolment.tick()
         self._downloads.ask_missing(now_s)
         self._installer.poll()
         self._commands.poll()
@@ -381,6 +389,9 @@ class Supervisor:
     def _announce(self, kind: str, text: str, evidence: dict[str, Any] | None = None) -> None:
         self._reporter.event(as_event_kind(kind), text, evidence)
         self._unreported = True
+
+    def _introduce(self) -> None:
+        self._reporter.online(self._enrolment.birth(self._report.birth()), self._setup.key, self._report.reported())
 
     def _changed(self) -> None:
         """What may be served has changed. A step of an install that is under way is reported at once, for the host waits for

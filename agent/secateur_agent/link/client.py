@@ -10,6 +10,7 @@ import logging
 import queue
 import random
 import ssl
+import sys
 import threading
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from secateur_agent.link.acknowledgements import Acknowledgements
 from secateur_agent.link.broker import BrokerAddress
 from secateur_agent.link.events import Connected, Disconnected, Received
+from secateur_agent.link.failures import connect_failure
 from secateur_agent.link.network import ResilientClient, guarded
 from secateur_agent.protocol import topics
 from secateur_agent.protocol.messages import State, encode
@@ -96,7 +98,7 @@ class Link:
         self._unwanted: set[str] = set()
         self._connected = threading.Event()
         self._stopping = False
-        self._told_down = False
+        self._told: set[str] = set()
         self._overflowed = False
         self._acknowledgements: Acknowledgements | None = None
         self._client = self._make_client(device, username or address.username, password, ca_file)
@@ -107,7 +109,8 @@ class Link:
         return self._connected.is_set()
 
     def start(self) -> None:
-        """Connect in the background, and go on trying for ever: the broker need not be there yet."""
+        """Connect in the background, and go on trying for ever: the broker need not be there yet. May follow `stop`."""
+        self._stopping = False
         session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         session.SessionExpiryInterval = SESSION_EXPIRY_S
         session.ReceiveMaximum = RECEIVE_MAXIMUM
@@ -215,14 +218,14 @@ class Link:
 
     def _on_connect(self, client: mqtt.Client, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
-            self._tell_down(f"{self._address} refused the connection: {reason}")
+            self._tell_down(Disconnected(f"{self._address} refused the connection: {reason}"))
             return
         if self._stopping:
             client.disconnect()
             return
         self._vary_reconnect_delay(client)
         self._acknowledgements = Acknowledgements(client.ack)
-        self._told_down = False
+        self._told.clear()
         self._overflowed = False
         with self._lock:
             # Also when the broker kept the session: what was subscribed while away is not in it, and the retained
@@ -233,19 +236,21 @@ class Link:
         self._inbox.put_nowait(Connected(bool(flags.session_present)))
 
     def _on_connect_fail(self, _client: mqtt.Client, _data: Any) -> None:
-        self._tell_down(f"cannot reach {self._address}; trying again")
+        # paho calls this while it handles the error, and does not hand it over.
+        self._tell_down(connect_failure(sys.exc_info()[1], self._address))
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._connected.clear()
         if self._acknowledgements is not None:
             self._acknowledgements.close()
-        self._tell_down(f"connection to {self._address} ended: {reason}")
+        self._tell_down(Disconnected(f"connection to {self._address} ended: {reason}"))
 
-    def _tell_down(self, reason: str) -> None:
-        """Once for each time that the connection is down, not for each attempt."""
-        if not self._told_down:
-            self._told_down = True
-            self._inbox.put_nowait(Disconnected(reason))
+    def _tell_down(self, event: Disconnected) -> None:
+        """Once for each time that the connection is down, not for each attempt; and once what waiting does not mend."""
+        kind = "fault" if event.fault else "down"
+        if kind not in self._told and (event.fault or not self._told):
+            self._told.add(kind)
+            self._inbox.put_nowait(event)
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         acknowledge = None

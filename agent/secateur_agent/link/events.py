@@ -15,9 +15,10 @@ class Connected:
 
 @dataclass(frozen=True)
 class Disconnected:
-    """There is no connection; attempts go on. ``reason`` is one line."""
+    """There is no connection; attempts go on. ``reason`` is one line. ``fault``: waiting alone will not mend it."""
 
     reason: str
+    fault: bool = False
 
 
 @dataclass(frozen=True)

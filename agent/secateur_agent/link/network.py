@@ -49,6 +49,11 @@ class ResilientClient(mqtt.Client):
                 self.reset()
                 time.sleep(random.uniform(0.2, 1.0))
 
+    def loop_start(self) -> MQTTErrorCode:
+        """As paho's; also after `disconnect`."""
+        self._ended = False
+        return super().loop_start()
+
     def disconnect(self, *arguments: Any, **options: Any) -> MQTTErrorCode:
         """As paho's."""
         self._ended = True

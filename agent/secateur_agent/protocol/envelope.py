@@ -34,6 +34,14 @@ def keyid(public_key: bytes) -> str:
     return hashlib.sha256(public_key).hexdigest()[:16]
 
 
+def keyid_of(public_key: str) -> str:
+    """Return the id of a public key in base64; that of no key if it is none."""
+    try:
+        return keyid(base64.b64decode(public_key, validate=True))
+    except (binascii.Error, ValueError):
+        return keyid(b"")
+
+
 def _covered(role: Role, signed: bytes) -> bytes:
     return b"secateur/v1/" + role.encode() + b"\n" + signed
 

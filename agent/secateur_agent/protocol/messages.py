@@ -65,6 +65,7 @@ class Birth(Message, frozen=True):
     python: str = ""
     capabilities: tuple[str, ...] = ()
     simulated: Text = ""
+    enrolment: Text = ""
 
 
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import typer
 
 from secateur.cli.console import ago, clock, print_fields, print_json, print_table, size
-from secateur.cli.options import DeviceArgument, JsonOption, StateOption, UrlOption, find_host
+from secateur.cli.options import DeviceArgument, JsonOption, StateOption, UrlOption, find_host, state_folder
 
 
 def register(app: typer.Typer) -> None:
@@ -13,6 +15,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="The devices of the fleet.", no_args_is_help=True, rich_markup_mode=None)
     group.command("list")(list_devices)
     group.command("show")(show_device)
+    group.command("enrolments")(list_enrolments)
+    group.command("forget")(forget_device)
     app.add_typer(group, name="devices")
     app.command("reprunes")(reprunes)
     app.command("status")(status)
@@ -51,6 +55,8 @@ def show_device(device: DeviceArgument, as_json: JsonOption = False, state: Stat
             ("simulated", found["simulated"]),
             ("state", " ".join(filter(None, (found["state"], found["state_reason"])))),
             ("heard of", ago(found["last_seen_s"])),
+            ("key", found["keyid"]),
+            ("enrolled", found["enrolment"]),
             ("agent", birth.get("agent_version")),
             ("machine", birth.get("machine")),
             ("runtime", f"{birth.get('runtime', '')} {birth.get('runtime_version', '')}".strip()),
@@ -86,6 +92,69 @@ def show_device(device: DeviceArgument, as_json: JsonOption = False, state: Stat
         print()
         rows2 = [(c["id"], clock(c["sent_s"]), c["status"], c["text"]) for c in found["commands"]]
         print_table(("command", "sent", "status", "text"), rows2, "")
+
+
+def list_enrolments(as_json: JsonOption = False, state: StateOption = None) -> None:
+    """List the one-time tokens that devices were flashed with, and which of them were used.
+
+    Reads the state folder itself, so the controller need not run. The tokens are not shown: nobody but the device has them.
+    """
+    from secateur.fleet.enrolment import open_enrolments
+
+    folder, found = state_folder(state), []
+    if (folder / "fleet.sqlite").exists():
+        with open_enrolments(folder) as enrolments:
+            found = enrolments.all()
+    now_s = time.time()
+    if as_json:
+        print_json(
+            [
+                {
+                    "device": each.device,
+                    "status": each.status(now_s),
+                    "created_s": each.created_s,
+                    "expires_s": each.expires_s,
+                    "used_s": each.used_s,
+                    "keyid": each.used_key,
+                    "note": each.note,
+                }
+                for each in found
+            ]
+        )
+        return
+    rows = [
+        (
+            each.device,
+            each.status(now_s),
+            clock(each.created_s),
+            "never" if each.expires_s is None else clock(each.expires_s),
+            clock(each.used_s),
+            each.used_key,
+            each.note,
+        )
+        for each in found
+    ]
+    columns = ("device", "token", "created", "expires", "used", "key", "note")
+    print_table(columns, rows, "no token was made yet; 'secateur flash' makes one for each device")
+
+
+def forget_device(device: DeviceArgument, as_json: JsonOption = False, state: StateOption = None) -> None:
+    """Forget the key and the tokens of a device, so that another key can be enrolled under its id.
+
+    What it sent stays. With '--enrolment open' the next key that comes with this id is trusted; with 'token' the device has
+    to be flashed again. Works whether the controller runs or not. Its password at the broker is another matter.
+    """
+    from secateur.fleet.enrolment import EnrolmentError, open_enrolments
+
+    folder = state_folder(state)
+    if not (folder / "fleet.sqlite").exists():
+        raise EnrolmentError(f"state folder {folder}: no controller has used it; name that of yours with --state")
+    with open_enrolments(folder) as enrolments:
+        tokens = enrolments.forget(device)
+    if as_json:
+        print_json({"device": device, "tokens": tokens})
+        return
+    print(f"{device} is forgotten: its key, and {tokens} token{'' if tokens == 1 else 's'}")
 
 
 def reprunes(as_json: JsonOption = False, state: StateOption = None, url: UrlOption = "") -> None:

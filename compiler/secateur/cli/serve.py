@@ -1,11 +1,9 @@
-"""``secateur serve`` and ``secateur broker``."""
+"""``secateur serve``."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,26 +15,8 @@ from secateur.cli.units import parse_duration_s
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("broker")(broker)
+    """Add the command."""
     app.command("serve")(serve)
-
-
-def broker(
-    port: Annotated[int, typer.Option(help="TCP port.", min=1, max=65535)] = 1883,
-    host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
-) -> None:
-    """Run the embedded MQTT broker until Ctrl-C.
-
-    For one machine and for demonstrations: it listens on loopback only and forgets everything when it ends; controller
-    and agents then tell it again. For other machines run mosquitto or another MQTT v5 broker, and give 'serve' and the
-    agents its URL.
-    """
-    from secateur.fleet.broker import run_embedded
-
-    run_embedded(host, port)
-    sys.stdout.flush()
-    os._exit(0)  # the broker's threads cannot be stopped
 
 
 def serve(
@@ -61,6 +41,15 @@ def serve(
     gather: Annotated[
         str, typer.Option(metavar="TIME", help="How long a push waits for all its devices before it broadcasts.")
     ] = "5s",
+    enrolment: Annotated[
+        str,
+        typer.Option(
+            metavar="open|token",
+            help="Whom to take into the fleet. 'open': an id that no token was made for is trusted on first use. 'token': "
+            "only devices that were flashed with a token. Default: open if the broker is on loopback, else token.",
+            show_default=False,
+        ),
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
 ) -> None:
     """Run the controller until Ctrl-C.
@@ -75,6 +64,7 @@ def serve(
       secateur serve --broker mqtts://host@broker.example --password-file /etc/secateur/broker-password
     """
     from secateur.fleet import serve as fleet
+    from secateur.fleet.admission import choose_policy
     from secateur.fleet.session import BrokerUrl, BrokerUrlError
 
     logging.basicConfig(
@@ -88,6 +78,7 @@ def serve(
     except (OSError, UnicodeDecodeError) as error:
         raise BrokerUrlError(f"password file {password_file}: {getattr(error, 'strerror', '') or error}") from None
     address = BrokerUrl.parse(broker, password, ca_file)
+    policy = choose_policy(enrolment, address.host)
     folder = keys_folder(keys)
     if not (folder / "root.json").exists():
         print(f"development mode: new keys, all in {folder}", flush=True)
@@ -96,7 +87,8 @@ def serve(
         raise KeysError(f"keys {folder}: no signing key there")
 
     def ready(url: str) -> None:
-        print(f"controller ready on {url} · broker {address} · state {state_folder(state)}", flush=True)
+        where = f"broker {address} · state {state_folder(state)}"
+        print(f"controller ready on {url} · {where} · enrolment {policy}", flush=True)
 
     asyncio.run(
         fleet.serve(
@@ -106,6 +98,7 @@ def serve(
             listen,
             bytes_per_s=rate * 1e6,
             gather_s=parse_duration_s(gather, "--gather"),
+            enrolment=policy,
             on_ready=ready,
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from secateur.fleet.blobs import DEFAULT_CHUNK_BYTES
 from secateur.fleet.commands import DEFAULT_EXPIRY_S
 from secateur.fleet.controller import Controller
 from secateur.fleet.devices import Device, UnknownDevice
+from secateur.fleet.enrolment import describe
+from secateur_agent.protocol.envelope import keyid_of
 from secateur_agent.protocol.messages import Policy
 
 MAX_BODY_BYTES = 1 << 20
@@ -119,6 +122,8 @@ async def _device(controller: Controller, request: Request) -> Any:
     return {
         **_summary(device),
         "birth": device.birth,
+        "keyid": keyid_of(device.public_key) if device.public_key else "",
+        "enrolment": describe(device.public_key, controller.enrolments.of(device.device), time.time()),
         "reported": device.reported,
         "desired": controller.shadows.get(device.device),
         "pushes": pushes,

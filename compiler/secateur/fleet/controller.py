@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from secateur.bundle.keys import Keys
+from secateur.fleet.admission import Admission, Policy
 from secateur.fleet.asks import AskRecord
 from secateur.fleet.commands import Commands
 from secateur.fleet.devices import DeviceStore
+from secateur.fleet.enrolment import Enrolments
 from secateur.fleet.ingest import Ingest, Outcome
 from secateur.fleet.packs import Packs
 from secateur.fleet.publisher import GATHER_S, Publisher
@@ -32,6 +34,8 @@ log = logging.getLogger("secateur.fleet")
 
 _HOUSEKEEPING_S = 2.0
 _HERE = ("ready", "alert")
+_ANSWER_EXPIRY_S = 30.0
+"""A device that comes later asks again, and must not hear what was true of it before."""
 
 
 class ControllerError(ValueError):
@@ -42,7 +46,14 @@ class Controller:
     """A fleet. Attributes are the parts that the REST API shows."""
 
     def __init__(
-        self, state: Path, keys: Keys, address: BrokerUrl, *, bytes_per_s: float = 0.0, gather_s: float = GATHER_S
+        self,
+        state: Path,
+        keys: Keys,
+        address: BrokerUrl,
+        *,
+        bytes_per_s: float = 0.0,
+        gather_s: float = GATHER_S,
+        enrolment: Policy = "open",
     ) -> None:
         """
         Args:
@@ -51,6 +62,7 @@ class Controller:
             address: the broker.
             bytes_per_s: cap on published chunks; 0 for none.
             gather_s: how long a broadcast waits for all its devices.
+            enrolment: whether a device without a token is trusted on first use.
 
         Raises:
             ControllerError: if a key is missing.
@@ -67,7 +79,9 @@ class Controller:
         self.session = Session(address, _client_id(state), (f"{topics.ROOT}/d/+/up/#",), self._receive, self._connected)
         self.shadows = Shadows(self.store, keys, self.session.send)
         self.commands = Commands(self.store, keys, self.session.send)
-        self.ingest = Ingest(self.store, self.devices, self.samples, self.commands)
+        self.enrolments = Enrolments(self.store)
+        admission = Admission(self.devices, enrolment)
+        self.ingest = Ingest(self.store, self.devices, self.samples, self.commands, admission)
         self.asks = AskRecord(self.store)
         self.publisher = Publisher(
             self.session,
@@ -136,6 +150,8 @@ class Controller:
             "waiting_messages": self.ingest.waiting,
             "dropped_messages": self.ingest.dropped,
             "refused_messages": self.ingest.refused,
+            "enrolment": self.ingest.admission.policy,
+            "unenrolled_messages": self.ingest.admission.dropped,
             "published_bytes": self.session.published_bytes,
             "broadcast_bytes": self.publisher.broadcast_bytes,
             "repair_bytes": self.publisher.repair_bytes,
@@ -183,6 +199,8 @@ class Controller:
     def _act(self, outcome: Outcome) -> None:
         for device, boot, seq in outcome.acknowledged:
             self.session.send(topics.down(device, "ack"), encode(Ack(boot=boot, seq=seq)))
+        for device, ask_id, answer in outcome.answers:
+            self.session.send(topics.answer(device, ask_id), encode(answer), expiry_s=_ANSWER_EXPIRY_S)
         self._states.update(outcome.states)
         for device, reported in outcome.reported:
             self.publisher.heard(device, reported)

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.dialects.sqlite import insert
 
@@ -26,6 +27,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     state_reason: str
     boot: str
+    public_key: str
     birth: Birth | None
     reported: Reported | None
     first_seen_s: float
@@ -62,21 +64,28 @@ class DeviceStore:
             raise UnknownDevice(f"device {device!r}: unknown; {hint}{', …' if len(known) > 8 else ''}")
         return _device(row)
 
-    def born(self, connection: Connection, birth: Birth, signed: bytes) -> str:
-        """Record who a device says it is. The first public key that is seen of an id is the one that counts.
+    def hold(self, connection: Connection, device: str) -> str | None:
+        """Return the public key of a device, None if it has none, and keep others from changing it in this transaction."""
+        # A write, though of nothing: it takes the database's lock before the key is read.
+        connection.execute(update(devices).where(devices.c.device == device).values(device=device))
+        return connection.scalar(select(devices.c.public_key).where(devices.c.device == device))
 
-        Returns:
-            '' or why the birth was refused.
-        """
-        query = select(devices.c.public_key).where(devices.c.device == birth.device)
-        known = connection.scalar(query)
-        if known is not None and known != birth.public_key:
-            return (
-                "birth refused: it is signed with another key than this device used before; "
-                "two devices may have the same id, or somebody poses as it"
-            )
+    def born(self, connection: Connection, birth: Birth) -> None:
+        """Record who a device says it is, once it was admitted: from now on this key is its key."""
+        signed = msgspec.json.encode(replace(birth, enrolment=""))
         self.seen(connection, birth.device, public_key=birth.public_key, birth=signed, boot=birth.boot)
-        return ""
+
+    def enrolled(self, names: set[str]) -> set[str]:
+        """Return those of the devices that have a key."""
+        query = select(devices.c.device).where(devices.c.device.in_(names), devices.c.public_key.is_not(None))
+        with self._store.read() as connection:
+            return set(connection.scalars(query))
+
+    def noticed(self, connection: Connection, device: str) -> None:
+        """Make a row for a device that was not admitted, so that its events can be looked up."""
+        now_s = time.time()
+        statement = insert(devices).values(device=device, first_seen_s=now_s, last_seen_s=now_s)
+        connection.execute(statement.on_conflict_do_nothing())
 
     def state(self, connection: Connection, device: str, state: State) -> None:
         """Record whether a device is there."""
@@ -168,6 +177,7 @@ def _device(row: Row[Any]) -> Device:
         state=row.state,
         state_reason=row.state_reason,
         boot=row.boot,
+        public_key=row.public_key or "",
         birth=msgspec.json.decode(row.birth, type=Birth) if row.birth else None,
         reported=msgspec.json.decode(row.reported, type=Reported) if row.reported else None,
         first_seen_s=row.first_seen_s,

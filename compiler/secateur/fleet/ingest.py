@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
+from secateur.fleet.admission import Admission
 from secateur.fleet.commands import Commands
 from secateur.fleet.devices import DeviceStore
 from secateur.fleet.samples import Acknowledged, Batch, SampleStore
@@ -23,6 +24,7 @@ from secateur.fleet.store import Store, StoreError
 from secateur_agent.protocol import topics
 from secateur_agent.protocol.envelope import Envelope, keyid, open_envelope
 from secateur_agent.protocol.messages import (
+    Answer,
     Ask,
     AskChunks,
     AskReprune,
@@ -64,6 +66,7 @@ class Outcome(msgspec.Struct):
     """What is to be done now that a batch of messages is on disk."""
 
     acknowledged: list[Acknowledged] = []
+    answers: list[tuple[str, str, Answer]] = []
     asked: list[Asked] = []
     reported: list[tuple[str, Reported]] = []
     states: list[tuple[str, str]] = []
@@ -82,7 +85,15 @@ class _Known(NamedTuple):
 class Ingest:
     """The way in for all messages from devices."""
 
-    def __init__(self, store: Store, devices: DeviceStore, samples: SampleStore, commands: Commands) -> None:
+    def __init__(
+        self,
+        store: Store,
+        devices: DeviceStore,
+        samples: SampleStore,
+        commands: Commands,
+        admission: Admission | None = None,
+    ) -> None:
+        self.admission = admission or Admission(devices)
         self._store = store
         self._devices = devices
         self._samples = samples
@@ -147,15 +158,22 @@ class Ingest:
                     known.append(message)
             except (MessageError, topics.TopicError) as error:
                 self._complain(received.topic, str(error), complaints)
+        # Births first, whatever the order of arrival: what else there is depends on who is admitted.
+        self._admit([item for item in known if isinstance(item.message, Birth)], outcome, complaints)
+        known = [item for item in known if not isinstance(item.message, Birth)]
+        strangers = self.admission.strangers(item.device for item in known)
+        known = self._admitted(known, strangers, complaints)
         telemetry = [Batch(item.device, item.message) for item in known if isinstance(item.message, Telemetry)]
         outcome.acknowledged = self._samples.add(telemetry)
         heard = self._due_heard({batch.device for batch in telemetry})
         if complaints or heard or any(not isinstance(item.message, AskChunks | Telemetry) for item in known):
             with self._store.write() as connection:
                 for item in known:
-                    self._store_one(connection, item, outcome, complaints)
+                    self._store_one(connection, item, outcome)
                 self._devices.heard(connection, heard)
                 for device, text in complaints:
+                    if device in strangers:
+                        self._devices.noticed(connection, device)
                     self._devices.add_host_event(connection, device, "refused", text)
         outcome.asked = [
             Asked(item.device, item.key, item.message, len(item.payload))
@@ -164,15 +182,43 @@ class Ingest:
         ]
         return outcome
 
-    def _store_one(self, connection: Connection, item: _Known, outcome: Outcome, complaints: list[tuple[str, str]]) -> None:
+    def _admit(self, births: Sequence[_Known], outcome: Outcome, complaints: list[tuple[str, str]]) -> None:
+        """Decide on births, in a transaction of their own."""
+        if not births:
+            return
+        with self._store.write() as connection:
+            for item in births:
+                verdict = self.admission.admit(connection, item.message)
+                if verdict.accepted:
+                    self._devices.born(connection, item.message)
+                    if verdict.happened:
+                        log.info("%s: %s", item.device, verdict.happened)
+                        self._devices.add_host_event(connection, item.device, "enrolment", verdict.happened)
+                else:
+                    self._devices.noticed(connection, item.device)
+                    self._complain(topics.up(item.device, "birth"), verdict.happened, complaints, "birth of ")
+                if verdict.answer is not None:
+                    outcome.answers.append((item.device, verdict.ask_id, verdict.answer))
+
+    def _admitted(self, items: list[_Known], strangers: set[str], complaints: list[tuple[str, str]]) -> list[_Known]:
+        """Return the messages that are taken; the others are counted, with one event for each device."""
+        taken = []
+        for item in items:
+            stranger = item.device in strangers
+            if not stranger and not self.admission.is_refused(item.device, getattr(item.message, "boot", "")):
+                taken.append(item)
+                continue
+            self.admission.dropped += 1
+            if stranger and self.admission.untold(item.device):
+                text = f"{item.device}: not enrolled; nothing that it says is taken until its birth is admitted"
+                self._complain(topics.up(item.device, "state"), text, complaints, "stranger ")
+        return taken
+
+    def _store_one(self, connection: Connection, item: _Known, outcome: Outcome) -> None:
         device, message = item.device, item.message
         if isinstance(message, State):
             self._devices.state(connection, device, message)
             outcome.states.append((device, message.state))
-        elif isinstance(message, Birth):
-            refusal = self._devices.born(connection, message, msgspec.json.encode(message))
-            if refusal:
-                self._complain(topics.up(device, "birth"), refusal, complaints)
         elif isinstance(message, Reported):
             self._devices.reported(connection, device, message)
             outcome.reported.append((device, message))
@@ -191,19 +237,19 @@ class Ingest:
         due, self._heard = self._heard, set()
         return due
 
-    def _complain(self, topic: str, text: str, complaints: list[tuple[str, str]]) -> None:
-        """One event per device and interval: a device that sends nonsense must not fill the database."""
+    def _complain(self, topic: str, text: str, complaints: list[tuple[str, str]], kind: str = "") -> None:
+        """One event per device, kind and interval: a device that sends nonsense must not fill the database."""
         self.refused += 1
         try:
             device = topics.parse_up(topic).device
         except topics.TopicError:
             device = ""
         now_s = time.monotonic()
-        if now_s - self._complained.get(device, -_COMPLAINT_INTERVAL_S) < _COMPLAINT_INTERVAL_S:
+        if now_s - self._complained.get(kind + device, -_COMPLAINT_INTERVAL_S) < _COMPLAINT_INTERVAL_S:
             return
         if len(self._complained) >= _MAX_COMPLAINERS:
             self._complained.clear()
-        self._complained[device] = now_s
+        self._complained[kind + device] = now_s
         text = " ".join(text.split())[:500]
         log.warning("message refused: %s", text)
         complaints.append((device, text.encode("utf-8", "replace").decode()))

@@ -25,7 +25,7 @@ devices = Table(
     "devices",
     metadata,
     Column("device", String, primary_key=True),
-    Column("public_key", String, comment="base64; trusted on first use, NULL until the first valid birth"),
+    Column("public_key", String, comment="base64; NULL until a birth was admitted"),
     Column("birth", LargeBinary),
     Column("state", String, nullable=False, default=""),
     Column("state_reason", String, nullable=False, default=""),
@@ -33,6 +33,20 @@ devices = Table(
     Column("reported", LargeBinary),
     Column("first_seen_s", Float, nullable=False),
     Column("last_seen_s", Float, nullable=False),
+)
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("token_key", String, primary_key=True, comment="public half of the token's key, base64; proves nothing"),
+    Column("device", String, nullable=False),
+    Column("created_s", Float, nullable=False),
+    Column("expires_s", Float, comment="NULL: never"),
+    Column("used_s", Float),
+    Column("used_key", String, nullable=False, default="", comment="id of the device key that used it"),
+    Column("revoked_s", Float),
+    Column("note", String, nullable=False, default=""),
+    Index("enrolments_by_device", "device"),
 )
 
 samples = Table(

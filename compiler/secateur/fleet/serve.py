@@ -15,6 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from secateur.bundle.keys import Keys
+from secateur.fleet.admission import Policy
 from secateur.fleet.api import create_app
 from secateur.fleet.controller import Controller
 from secateur.fleet.host_file import Host, ensure_token, remove_host, write_host
@@ -74,6 +75,7 @@ async def serve(
     *,
     bytes_per_s: float = 0.0,
     gather_s: float = GATHER_S,
+    enrolment: Policy = "open",
     on_ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Run the host until SIGTERM or SIGINT. A broker that cannot be reached is tried again for ever.
@@ -85,6 +87,7 @@ async def serve(
         listen: ``host:port`` of the REST API.
         bytes_per_s: cap on published chunks; 0 for none.
         gather_s: how long a broadcast waits for all its devices.
+        enrolment: whether a device without a token is trusted on first use.
         on_ready: called with the URL of the API once it answers.
 
     Raises:
@@ -94,7 +97,7 @@ async def serve(
         token = ensure_token(state)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        controller = Controller(state, keys, address, bytes_per_s=bytes_per_s, gather_s=gather_s)
+        controller = Controller(state, keys, address, bytes_per_s=bytes_per_s, gather_s=gather_s, enrolment=enrolment)
         config = uvicorn.Config(
             create_app(controller, token),
             log_config=None,
