@@ -8,6 +8,7 @@ import typer
 
 from secateur import __version__
 from secateur.cli import (
+    broker,
     bundle,
     compile,
     demo,
@@ -25,7 +26,7 @@ from secateur.cli import (
 from secateur.cli.errors import run
 
 # One module per group of commands, in the order of the manual; each has `register(app)`.
-GROUPS = (demo, compile, measure, tables, bundle, keys, profiles, flash, serve, push, devices, telemetry, steer)
+GROUPS = (demo, compile, measure, tables, bundle, keys, profiles, flash, broker, serve, push, devices, telemetry, steer)
 
 _MANUAL = """Compile a trained network once into a ladder of nested networks, ship it to a fleet, follow it there.
 
