@@ -12,9 +12,9 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.reasoncodes import ReasonCode
-from tests.conftest import free_port
 
 from secateur.fleet.broker_folder import BrokerFolder, configure
+from tests.conftest import free_port
 
 PROGRAM = Path("/usr/sbin/mosquitto")
 LIMIT_S = 20.0

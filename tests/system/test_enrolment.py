@@ -37,7 +37,7 @@ class Fleet:
         self.count = 0
 
     def flash(self, device: str = DEVICE, copy_of: AgentProcess | None = None) -> AgentProcess:
-        """Set an agent up that has its broker's password and a token; or with a copy of another card, before its first start."""
+        """Set an agent up with its broker's password and a token; or with a copy of a card that was not started yet."""
         self.count += 1
         etc = self.folder / f"etc-{self.count}"
         if copy_of is None:

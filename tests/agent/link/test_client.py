@@ -138,6 +138,21 @@ def test_broker_may_come_later(broker: Broker, make_link: MakeLink) -> None:
     assert expect(inbox, Received).payload == b"waits"
 
 
+def test_it_can_be_started_again_after_it_was_stopped(make_link: MakeLink) -> None:
+    """A refused device leaves the broker for hours, then it tries again."""
+    device, inbox = make_link()
+    expect(inbox, Connected)
+    device.subscribe("t/#")
+    for _ in range(2):
+        device.stop()
+        assert "ended" in expect(inbox, Disconnected).reason
+        assert not device.connected
+        device.publish("t/1", b"said meanwhile")
+        device.start()
+        expect(inbox, Connected)
+        assert expect(inbox, Received).payload == b"said meanwhile"
+
+
 def test_not_deaf_after_the_broker_restarted(broker: Broker, make_link: MakeLink) -> None:
     """Agents were connected and received nothing after a reconnect (thin-edge#3462)."""
     device, inbox = make_link()

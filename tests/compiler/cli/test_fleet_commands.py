@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from bundle_factory import make_bundle
+from nacl.signing import SigningKey
 from scripted_device import HostProcess, ScriptedDevice, eventually
 
 from secateur.bundle.keys import Keys
 from secateur.cli import build_app
 from secateur.cli.errors import run
 from secateur_agent.protocol import topics
+from secateur_agent.protocol.envelope import keyid
 from secateur_agent.protocol.messages import Event, encode
 
 MakeDevice = Callable[..., ScriptedDevice]
@@ -104,6 +106,23 @@ def test_devices_pin_policy_and_command(
     assert "r1-fp32" in cli("devices", "show", "pi")[1]
     assert "no device has asked" in cli("reprunes")[1]
     assert json.loads(cli("status", "--json")[1])["connected"] is True
+
+
+def test_a_device_is_forgotten_while_the_controller_runs_and_its_next_key_is_trusted(
+    cli: Cli, host: HostProcess, make_device: MakeDevice
+) -> None:
+    make_device("pi")
+    known(host, "pi")
+    shown = cli("devices", "show", "pi")[1]
+    assert "its key was trusted on first use" in shown
+    make_device("pi", key=SigningKey(bytes(32)))
+    eventually("refusal", lambda: "signed with another key" in cli("events", "pi")[1])
+    assert cli("devices", "forget", "pi")[0] == 0
+    assert "not enrolled" in cli("devices", "show", "pi")[1]
+    make_device("pi", key=SigningKey(bytes(32)))
+    key = keyid(bytes(SigningKey(bytes(32)).verify_key))
+    eventually("key", lambda: key in cli("devices", "show", "pi")[1])
+    assert json.loads(cli("status", "--json")[1])["enrolment"] == "open"
 
 
 def test_telemetry_and_events(cli: Cli, host: HostProcess, make_device: MakeDevice) -> None:
