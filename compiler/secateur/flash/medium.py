@@ -58,17 +58,13 @@ def digest_of(path: Path, size: int, progress: Progress = silent) -> str:
         # Direct reading wants memory at the boundary of a page, which is what mmap gives.
         with mmap.mmap(-1, _BLOCK) as buffer, memoryview(buffer) as view:
             while done < size:
-                count = os.preadv(descriptor, [view], done)
-                if count <= 0:
-                    raise FlashError(
-                        f"{path}: ends after {done} bytes, {size} were written; the medium is smaller than it says"
-                    )
-                count = min(count, size - done)
+                count = min(os.preadv(descriptor, [view], done), size - done)
                 digest.update(view[:count])
                 done += count
                 progress("verifying", done, size)
-                if count % _SECTOR and done < size:
-                    raise FlashError(f"{path}: cannot be read back at byte {done}; the medium is worn out")
+                # Only at its end does a medium give something that is not whole sectors.
+                if done < size and (count == 0 or count % _SECTOR):
+                    raise FlashError(f"{path}: ends after {done} of {size} bytes; the medium is smaller than it says")
     except OSError as error:
         raise FlashError(f"{path}: cannot be read back at byte {done}: {error.strerror}; the medium is worn out") from None
     finally:
