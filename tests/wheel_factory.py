@@ -6,6 +6,13 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+from packaging.requirements import Requirement
+
+from secateur.flash.requirements import needed
+from secateur.flash.target import Target
+from secateur.flash.wheelhouse import Record
+
 
 def make_wheel(
     folder: Path, name: str, version: str = "1.0", requires: Sequence[str] = (), tag: str = "py3-none-any"
@@ -23,3 +30,27 @@ def make_wheel(
         wheel.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: by hand\nRoot-Is-Purelib: true\nTag: {tag}\n")
         wheel.writestr(f"{info}/RECORD", "")
     return path
+
+
+def make_wheelhouse(root: Path, target: Target, runtime: str = "onnxruntime") -> Path:
+    """Write a complete wheelhouse of small wheels with the names and versions that the agent needs; return ``root``.
+
+    The commands take it with ``--wheelhouse``, and reach for no index.
+    """
+    folder = root / f"{target.name}-{runtime}"
+    wanted = needed(target, runtime)
+    names = []
+    for text in wanted:
+        requirement = Requirement(text)
+        oldest = next(str(each.version) for each in requirement.specifier if each.operator == ">=")
+        names.append(make_wheel(folder, requirement.name, oldest).name)
+    record = Record(
+        python=target.python,
+        machine=target.machine,
+        glibc=target.glibc,
+        runtime=runtime,
+        requirements=tuple(wanted),
+        wheels=tuple(names),
+    )
+    (folder / "wheelhouse.json").write_bytes(msgspec.json.encode(record))
+    return root

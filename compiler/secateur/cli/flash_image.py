@@ -21,6 +21,7 @@ from secateur.flash.errors import FlashError, silent
 from secateur.flash.image import Card, Order, customise_card, flash_cards, room_for
 from secateur.flash.settings import Settings, User, Wifi, make_user, make_wifi
 from secateur.flash.source import ImageSource
+from secateur_agent.protocol.topics import checked_id
 
 _PASSWORD_VARIABLE = "SECATEUR_WIFI_PASSWORD"
 _NUMBER = re.compile(r"\{(?::0?[1-9]?d)?\}")
@@ -133,7 +134,14 @@ def image(
 
         try:
             for card in flash_cards(
-                ImageSource(source), orders, payloads.payload_for, boards.settings, check, told, _unpack_to(orders)
+                ImageSource(source),
+                orders,
+                payloads.prepare,
+                payloads.payload_for,
+                boards.settings,
+                check,
+                told,
+                _unpack_to(orders),
             ):
                 made.append(card)
                 if not as_json:
@@ -161,10 +169,10 @@ class _Boards:
 
 def _ids(pattern: str, count: int, first: int) -> list[str]:
     if count == 1 and not _NUMBER.search(pattern):
-        return [pattern]
+        return [checked_id(pattern)]
     if len(_NUMBER.findall(pattern)) != 1 or _NUMBER.sub("", pattern).strip("{}") != _NUMBER.sub("", pattern):
         raise FlashError(f"--id {pattern!r}: with --count it holds one number, {{}} or {{:03d}}, as in 'cam-{{:03d}}'")
-    return [pattern.format(number) for number in range(first, first + count)]
+    return [checked_id(pattern.format(number)) for number in range(first, first + count)]
 
 
 def _orders(ids: list[str], to_device: str, output: str) -> list[Order]:

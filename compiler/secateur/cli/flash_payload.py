@@ -3,44 +3,168 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from secateur.bundle.keys import KeysError
+from secateur.cli.flash_access import HostAccess, host_access
+from secateur.cli.options import KeysOption, StateOption, keys_folder, state_folder
+from secateur.flash import wheelhouse
+from secateur.flash.cache import cache_folder
+from secateur.flash.environment import Environment, build_environment
+from secateur.flash.errors import FlashError
 from secateur.flash.first_boot.mechanism import Found
-from secateur.flash.payload import Payload, PayloadError, PayloadFile
+from secateur.flash.payload import Payload
+from secateur.flash.provision import make_payload
+from secateur.flash.systems import SYSTEMS, target_of_system
+from secateur.flash.target import Target
+from secateur_agent.trust import load_root
+from secateur_profiles import Profile, load
 
 
-@dataclass(frozen=True)
 class Payloads:
-    """What boards get.
+    """Makes what boards get. An environment is made once for each system; access is made for each board when it is written.
 
-    Args:
-        payload_for: from a device id and what its image is (None: it was asked, over SSH) to the payload.
-        config_lines: lines for ``config.txt`` that the profile's sensors need, such as ``dtparam=i2c_arm=on``.
+    Attributes:
+        config_lines: lines for a Raspberry Pi's ``config.txt``.
     """
 
-    payload_for: Callable[[str, Found | None], Payload]
-    config_lines: tuple[str, ...] = ()
+    def __init__(
+        self,
+        profile: Profile,
+        profile_file: Path | None,
+        trust_root: Path,
+        access: HostAccess,
+        wheels: Path,
+        extra_wheels: Path | None,
+        system: str,
+        listen: str,
+    ) -> None:
+        self.profile, self.access, self.config_lines = profile, access, ("dtparam=i2c_arm=on",)
+        self._profile_file, self._trust_root = profile_file, trust_root
+        self._wheels, self._extra, self._system, self._listen = wheels, extra_wheels, system, listen
+        self._environments: dict[Target, Environment] = {}
+
+    def prepare(self, found: Found) -> None:
+        """Make all that does not depend on the device, so that what cannot be had is known before a card is erased.
+
+        Raises:
+            FlashError: if it is not known what the image's Python is.
+            secateur.flash.pip.PipError: if a wheel cannot be had.
+        """
+        self._environment(self._target(found))
+
+    def payload_for(self, device: str, found: Found) -> Payload:
+        """Return what the board of an image gets: a new password and a new token."""
+        return self.payload_on(device, self._target(found), False)
+
+    def payload_on(self, device: str, target: Target, same: bool) -> Payload:
+        """Return what a board that runs gets.
+
+        Args:
+            device: its id.
+            target: its system.
+            same: whether it is this device already; if the host knows it, it keeps its key and its password.
+        """
+        environment = self._environment(target)
+        access = (self.access.kept(device) if same else None) or self.access.new(device)
+        root = self._trust_root.read_bytes()
+        return make_payload(
+            device, self.profile, environment, root, access, profile_file=self._profile_file, listen=self._listen
+        )
+
+    def _target(self, found: Found) -> Target:
+        if self._system:
+            machine = found.target.machine if found.target is not None else self.profile.cpu.arch
+            return target_of_system(self._system, machine, "--system")
+        if found.target is None:
+            raise FlashError(
+                f"{found.system}: its boot partition does not tell which release it is; say it with --system "
+                f"({', '.join(SYSTEMS)})"
+            )
+        return found.target
+
+    def _environment(self, target: Target) -> Environment:
+        if target.machine != self.profile.cpu.arch:
+            raise FlashError(
+                f"profile {self.profile.name} is for {self.profile.cpu.arch}, the board is {target.machine}; "
+                "take the board's own profile"
+            )
+        if target not in self._environments:
+            wheels = wheelhouse.ensure(target, self.profile.runtime.name, self._wheels, self._extra)
+            self._environments[target] = build_environment(wheels, cache_folder("environments"))
+        return self._environments[target]
 
 
 def payload_factory(
-    payload: Annotated[
-        Path,
+    profile: Annotated[
+        str,
         typer.Option(
-            metavar="DIR",
-            help="A folder with all files of the payload; {} in its name is the device id.",
-            show_default=False,
+            metavar="NAME|FILE", help="Device profile of the boards; see 'secateur profiles list'.", show_default=False
         ),
     ],
+    broker_folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder of 'secateur broker config': each board gets a password.", show_default=False
+        ),
+    ] = None,
+    broker: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Address of the broker for boards, if not that of the folder.", show_default=False),
+    ] = "",
+    ca_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CA certificate of another mqtts broker.", show_default=False)
+    ] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Password of a broker with one user for all boards.", show_default=False),
+    ] = None,
+    no_broker: Annotated[bool, typer.Option("--no-broker", help="The boards serve by themselves, without a host.")] = False,
+    state: StateOption = None,
+    keys: KeysOption = None,
+    listen: Annotated[
+        str, typer.Option(metavar="ADDRESS:PORT", help="Where the boards' inference servers listen.")
+    ] = "127.0.0.1:8000",
+    system: Annotated[
+        str,
+        typer.Option(
+            metavar="CODENAME", help=f"Release of the image if it does not tell: {', '.join(SYSTEMS)}.", show_default=False
+        ),
+    ] = "",
+    wheelhouse_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--wheelhouse", metavar="DIR", help="Where wheels are kept, for work without a network.", show_default=False
+        ),
+    ] = None,
+    extra_wheels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Wheels that no index has, such as a Jetson's onnxruntime_gpu.", show_default=False
+        ),
+    ] = None,
 ) -> Payloads:
     """Return what boards get; its parameters are options of every command that has `with_payload`."""
-    return Payloads(lambda device, _found: _read_folder(Path(str(payload).replace("{}", device)), device))
+    root = keys_folder(keys) / "root.json"
+    if not root.exists():
+        raise KeysError(f"keys {root.parent}: none there; create them with 'secateur keys init'")
+    load_root(root)
+    found = load(profile)
+    return Payloads(
+        found,
+        Path(profile) if profile.endswith(".toml") or "/" in profile else None,
+        root,
+        host_access(state_folder(state), broker, broker_folder, ca_file, password_file, no_broker),
+        wheelhouse_folder or cache_folder("wheelhouse"),
+        extra_wheels,
+        system,
+        listen,
+    )
 
 
 def with_payload(command: Callable[..., None]) -> Callable[..., None]:
@@ -64,14 +188,3 @@ def with_payload(command: Callable[..., None]) -> Callable[..., None]:
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return list(inspect.signature(function, eval_str=True).parameters.values())
-
-
-def _read_folder(folder: Path, device: str) -> Payload:
-    try:
-        described = json.loads((folder / "provision.json").read_bytes())
-        if described["device"] != device:
-            raise PayloadError(f"payload {folder}: it is for device {described['device']!r}, not for {device!r}")
-        secret = {name for name, entry in described["files"].items() if entry["secret"]}
-        return Payload(device, {path.name: PayloadFile(path, path.name in secret) for path in sorted(folder.iterdir())})
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise PayloadError(f"payload {folder}: cannot be read ({error}); is it a payload folder?") from None

@@ -23,6 +23,8 @@ from secateur.flash.source import CHUNK, ImageSource, ImageStream
 
 PayloadFor = Callable[[str, Found], Payload]
 """From a device id and what the image is to what that board gets."""
+Prepare = Callable[[Found], None]
+"""Told what the image is, makes what does not depend on the device; raises if that cannot be had."""
 SettingsFor = Callable[[str], Settings]
 """From a device id to what its owner wants."""
 
@@ -157,6 +159,7 @@ class ImageFlasher:
 def flash_cards(
     source: ImageSource,
     orders: Sequence[Order],
+    prepare: Prepare,
     payload_for: PayloadFor,
     settings_for: SettingsFor,
     check: Callable[[Order, int], None],
@@ -168,7 +171,8 @@ def flash_cards(
     Args:
         source: the image.
         orders: the cards.
-        payload_for: makes what a board gets.
+        prepare: makes what all boards share.
+        payload_for: makes what a board gets, once its card may be written: its host knows it by that from then on.
         settings_for: what the owner of a board wants.
         check: asks whether a card may be written with so many bytes; raises if not.
         progress: told of every step.
@@ -182,10 +186,11 @@ def flash_cards(
     """
     flasher = ImageFlasher(source, folder, progress)
     try:
+        prepare(flasher.found)
         for number, order in enumerate(orders, 1):
             settings = settings_for(order.device)
-            payload = payload_for(order.device, flasher.found)
             check(order, flasher.needed)
+            payload = payload_for(order.device, flasher.found)
             if order.target.is_block_device():
                 yield flasher.flash(order, payload, settings, number == len(orders))
                 continue

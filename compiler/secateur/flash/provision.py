@@ -28,7 +28,8 @@ class Access:
         ca: certificate of the authority that signed the broker's, PEM; empty for the system's own.
         username: name at the broker; the device's id where passwords are per device.
         password: at the broker; empty for none.
-        token: one-time token of the enrolment; empty if the host trusts a device on first use.
+        token: one-time token of the enrolment; empty if it is enrolled, or the host trusts a device on first use.
+        keeps_password: whether the board has its password already and keeps it.
     """
 
     broker: str = ""
@@ -36,6 +37,7 @@ class Access:
     username: str = ""
     password: str = ""
     token: str = ""
+    keeps_password: bool = False
 
 
 def make_payload(
@@ -103,7 +105,7 @@ def _configuration(device: str, profile: Profile, access: Access, files: Mapping
         settings["broker"] = access.broker
     if access.username:
         settings["username"] = access.username
-    if access.password:
+    if access.password or access.keeps_password:
         settings["password_file"] = f"{_CONFIG}/broker-password"
     if access.ca:
         settings["ca_file"] = f"{_CONFIG}/ca.pem"

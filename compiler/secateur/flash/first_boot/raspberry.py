@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from secateur.flash.fat import FatPartition
-from secateur.flash.target import Target, make_target
+from secateur.flash.systems import target_of_system
+from secateur.flash.target import Target
 
 FIRMWARE = "/boot/firmware"
 _OVERLAYS = {"/boot/firmware/overlays/README": FIRMWARE, "/boot/overlays/README": "/boot"}
 _KERNELS_32_BIT = ("kernel.img", "kernel7.img", "kernel7l.img")
-_SYSTEMS = {"bullseye": ("3.9", "2.31"), "bookworm": ("3.11", "2.36"), "trixie": ("3.13", "2.41")}
 _ISSUE = re.compile(r"Raspberry Pi reference (\d{4}-\d{2}-\d{2})")
 
 
@@ -49,6 +49,5 @@ def system(boot: FatPartition, suite: str, where: str) -> tuple[str, Target | No
         suite = "bullseye"
     # Images of 32-bit systems have the kernels of all boards, those of 64-bit systems have kernel8.img and newer.
     narrow = any(boot.has(name) for name in _KERNELS_32_BIT)
-    python, glibc = _SYSTEMS[suite]
-    target = make_target(python, "armv7l" if narrow else "aarch64", glibc, where)
+    target = target_of_system(suite, "armv7l" if narrow else "aarch64", where)
     return f"Raspberry Pi OS {suite.capitalize()} of {issue[1]}", target

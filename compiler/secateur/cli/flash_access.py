@@ -1,0 +1,92 @@
+"""What a device is known by to its host: a password at the broker, a one-time token. Made when it is written, not before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from secateur.flash.errors import FlashError
+from secateur.flash.provision import Access
+from secateur.fleet.broker_folder import BrokerFolder
+from secateur.fleet.enrolment import open_enrolments
+from secateur_agent.link.broker import BrokerAddress
+
+
+@dataclass(frozen=True)
+class HostAccess:
+    """How boards reach this host.
+
+    Args:
+        state: state folder of the controller, where tokens are kept.
+        broker: its address for boards; '' if they serve without a host.
+        ca: certificate of the broker's authority, PEM.
+        folder: the folder of 'broker config', which gives each device a password; None for a broker without.
+        username: name at the broker if it is one for all devices.
+        password: its password.
+    """
+
+    state: Path
+    broker: str = ""
+    ca: bytes = b""
+    folder: BrokerFolder | None = None
+    username: str = ""
+    password: str = ""
+
+    def new(self, device: str) -> Access:
+        """Give a device a password and a token; those that it had end: the password now, its key when the token is used."""
+        if not self.broker:
+            return Access()
+        with open_enrolments(self.state) as enrolments:
+            token = enrolments.replace(device, note="secateur flash")
+        if self.folder is None:
+            return Access(self.broker, self.ca, self.username, self.password, token)
+        return Access(self.broker, self.ca, device, self.folder.add_device(device), token)
+
+    def kept(self, device: str) -> Access | None:
+        """Return the access of a device that is known and reaches the host already; None if it must get a new one."""
+        if not self.broker:
+            return Access()
+        with open_enrolments(self.state) as enrolments:
+            enrolled = any(each.used_key for each in enrolments.of(device))
+        if not enrolled or (self.folder is not None and device not in self.folder.devices()):
+            return None
+        username = device if self.folder is not None else self.username
+        return Access(self.broker, self.ca, username, "", "", keeps_password=bool(username))
+
+
+def host_access(
+    state: Path, broker: str, broker_folder: Path | None, ca_file: Path | None, password_file: Path | None, alone: bool
+) -> HostAccess:
+    """Check the options that say how boards reach the host.
+
+    Raises:
+        FlashError: if they do not fit together, or a file cannot be read.
+        secateur.fleet.broker_folder.BrokerFolderError: if the folder is not a broker's.
+        secateur_agent.link.broker.BrokerAddressError: if the address is malformed.
+    """
+    if alone:
+        if broker or broker_folder:
+            raise FlashError("--no-broker: leave out --broker and --broker-folder, or leave it out")
+        return HostAccess(state)
+    if broker_folder is None and not broker:
+        raise FlashError(
+            "say how boards reach this host: --broker-folder DIR (of 'secateur broker config'), --broker URL, "
+            "or --no-broker for boards that serve by themselves"
+        )
+    folder = BrokerFolder(broker_folder) if broker_folder is not None else None
+    url = broker or (folder.url if folder is not None else "")
+    address = BrokerAddress.parse(url)
+    ca = _read(ca_file or (folder.ca_path if folder is not None and address.tls else None), "--ca-file")
+    if ca and b"-----BEGIN CERTIFICATE-----" not in ca:
+        raise FlashError(f"--ca-file {ca_file}: no certificate in PEM form there")
+    password = _read(password_file, "--password-file").decode("utf-8", "replace").rstrip("\r\n")
+    if password and (folder is not None or not address.username):
+        raise FlashError("--password-file: is for a broker with one user for all, --broker mqtts://user@host")
+    return HostAccess(state, url, ca, folder, address.username or "", password)
+
+
+def _read(path: Path | None, option: str) -> bytes:
+    try:
+        return path.read_bytes() if path is not None else b""
+    except OSError as error:
+        raise FlashError(f"{option} {path}: cannot be read: {error.strerror}") from None

@@ -1,0 +1,161 @@
+"""Flashes boards that run already, over SSH: the same payload and the same setup program as on a card."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from secateur.flash.errors import FlashError
+from secateur.flash.payload import SETUP_PROGRAM, Payload
+from secateur.flash.ssh_host import Address, BoardConnection, Login
+from secateur.flash.target import Target, TargetError, target_of
+
+SETUP_LIMIT_S = 900.0
+AT_ONCE = 4
+_SPARE_MB = 160
+_INSTALLED = "/opt/secateur/secateur-setup.pyz"
+_ENVIRONMENT = "environment.tar.gz"
+
+PayloadFor = Callable[[str, Target], Payload]
+"""From a device id and its system to what the board gets; called outside the event loop, one at a time."""
+Told = Callable[[str, str], None]
+"""Told the device and what happens to it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One board: where it is and what its id shall be."""
+
+    address: Address
+    device: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went. ``problem`` is '' if the setup program says that all is well."""
+
+    job: Job
+    text: str = ""
+    problem: str = ""
+    system: str = ""
+    sent_bytes: int = 0
+    host_key: str = ""
+
+
+async def flash_hosts(
+    jobs: Sequence[Job], login: Login, payload_for: PayloadFor, told: Told, at_once: int = AT_ONCE
+) -> list[Outcome]:
+    """Flash several boards; one that fails does not hold up the others.
+
+    Args:
+        jobs: the boards.
+        login: how to log in.
+        payload_for: makes what a board gets.
+        told: told of every step.
+        at_once: how many at the same time.
+
+    Returns:
+        One outcome for each, in order.
+    """
+    slots, making = asyncio.Semaphore(at_once), asyncio.Lock()
+
+    async def one(job: Job) -> Outcome:
+        async with slots:
+            try:
+                return await _flash(job, login, payload_for, told, making)
+            except ValueError as error:  # all errors of ours are ValueErrors of one line
+                return Outcome(job, problem=" ".join(str(error).split()))
+
+    return list(await asyncio.gather(*(one(job) for job in jobs)))
+
+
+async def _flash(job: Job, login: Login, payload_for: PayloadFor, told: Told, making: asyncio.Lock) -> Outcome:
+    async with BoardConnection(job.address, login) as board:
+        told(job.device, f"connected, host key {board.host_key}")
+        probed = await board.probe()
+        target = target_of(probed, str(job.address))
+        await board.become_root(int(probed.get("uid", -1)))
+        async with making:
+            payload = await asyncio.to_thread(payload_for, job.device, target)
+        left_out = await _already_there(board, payload)
+        _check_room(job, probed, 0 if left_out else payload.size)
+        folder = await _folder(board)
+        try:
+            sent = await _send(board, payload, folder, left_out, lambda text: told(job.device, text))
+            told(job.device, "installing")
+            command = ["/usr/bin/python3", "-I", f"{folder}/{SETUP_PROGRAM}", "install", folder]
+            code, _, complaint = await board.run_as_root(command, lambda line: told(job.device, line), SETUP_LIMIT_S)
+        finally:
+            await board.run(f"rm -rf {shlex.quote(folder)}")
+        if code:
+            raise FlashError(f"{job.address}: {complaint.removeprefix('secateur-setup: ')}")
+        system = f"{target.machine}, Python {target.python}, glibc {target.glibc}"
+        return Outcome(job, "installed", "", system, sent, board.host_key)
+
+
+async def _already_there(board: BoardConnection, payload: Payload) -> bool:
+    """Whether the board has this very environment from before; then it is not sent again."""
+    release = str(json.loads(payload.files["provision.json"].read())["release"])
+    code, _, _ = await board.run(f"test -d /opt/secateur/releases/{shlex.quote(release)}")
+    return code == 0
+
+
+def _check_room(job: Job, probed: dict[str, object], size: int) -> None:
+    free = probed.get("free_mb")
+    # Sent, unpacked about three times as large, and the release before stays.
+    needed = _SPARE_MB + (4 * size >> 20)
+    if isinstance(free, int) and free < needed:
+        raise FlashError(f"{job.address}: {free} MB are free, about {needed} are needed; make room there")
+
+
+async def _folder(board: BoardConnection) -> str:
+    code, out, complaint = await board.run("umask 077; mktemp -d /var/tmp/secateur.XXXXXXXX || mktemp -d")
+    if code or not out.startswith("/"):
+        raise FlashError(f"{board.address}: no folder for the payload: {' '.join(complaint.split())[:200]}")
+    return out.strip()
+
+
+async def _send(board: BoardConnection, payload: Payload, folder: str, left_out: bool, say: Callable[[str], None]) -> int:
+    names = [name for name in payload.files if not (left_out and name == _ENVIRONMENT)]
+    total, sent, shown = sum(payload.files[name].size for name in names), 0, -1
+
+    def progress(count: int) -> None:
+        nonlocal sent, shown
+        sent += count
+        if (percent := 100 * sent // max(1, total) // 10 * 10) != shown:
+            shown = percent
+            say(f"sending {percent} % of {total / 1e6:.1f} MB")
+
+    for name in names:
+        await board.upload(f"{folder}/{name}", payload.files[name].source, progress)
+    return sent
+
+
+async def run_setup(
+    jobs: Sequence[Job], login: Login, arguments: Sequence[str], told: Told, at_once: int = AT_ONCE
+) -> list[Outcome]:
+    """Run the setup program that is installed on boards: ``rollback`` or ``remove``."""
+    slots = asyncio.Semaphore(at_once)
+
+    async def one(job: Job) -> Outcome:
+        async with slots:
+            try:
+                async with BoardConnection(job.address, login) as board:
+                    probed = await board.probe()
+                    await board.become_root(int(probed.get("uid", -1)))
+                    command = ["/usr/bin/python3", "-I", _INSTALLED, *arguments]
+                    code, out, complaint = await board.run_as_root(
+                        command, lambda line: told(job.device, line), SETUP_LIMIT_S
+                    )
+                    if code and "can't open file" in complaint:
+                        raise FlashError(f"{job.address}: nothing is installed there")
+                    if code:
+                        raise FlashError(f"{job.address}: {complaint.removeprefix('secateur-setup: ')}")
+                    return Outcome(job, out.splitlines()[-1] if out else "done", host_key=board.host_key)
+            except (ValueError, TargetError) as error:
+                return Outcome(job, problem=" ".join(str(error).split()))
+
+    return list(await asyncio.gather(*(one(job) for job in jobs)))

@@ -1,0 +1,270 @@
+"""A board that is reached over SSH: who it is, how to log in, and what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import asyncssh
+
+from secateur.flash.errors import FlashError
+from secateur.flash.target import PROBE
+
+_CONNECT_LIMIT_S = 20.0
+_COMMAND_LIMIT_S = 60.0
+_PIECE = 256 << 10
+_HOST = re.compile(
+    r"(?:(?P<user>[A-Za-z_][A-Za-z0-9._-]{0,31})@)?(?P<address>\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """``user@host:port``; '' and 0 are what SSH's own configuration says."""
+
+    host: str
+    user: str = ""
+    port: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Parse ``[user@]host[:port]``; an IPv6 address stands in brackets.
+
+        Raises:
+            FlashError: if it is something else.
+        """
+        found = _HOST.fullmatch(text)
+        port = int(found["port"] or 0) if found else 0
+        if found is None or text.startswith("-") or port > 65535 or (found["port"] and port == 0):
+            raise FlashError(f"host {text[:80]!r}: write it as host, user@host or user@host:port")
+        return cls(found["address"].strip("[]"), found["user"] or "", port)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{f'{self.user}@' if self.user else ''}{host}{f':{self.port}' if self.port else ''}"
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to log in. Without any of these, SSH's own keys, agent and configuration are used.
+
+    Args:
+        key_file: private key.
+        password: for the login, and for ``sudo`` unless that has its own.
+        sudo_password: for ``sudo``.
+        accept_new: take the key of a host that was never seen before, and say which.
+        known_hosts: file of known host keys; None: the user's own.
+    """
+
+    key_file: Path | None = None
+    password: str = ""
+    sudo_password: str = ""
+    accept_new: bool = False
+    known_hosts: Path | None = None
+
+
+class BoardConnection:
+    """An open connection. Use it with ``async with``."""
+
+    def __init__(self, address: Address, login: Login) -> None:
+        self.address, self._login = address, login
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self.host_key = ""
+        self._sudo: list[str] | None = None
+
+    async def __aenter__(self) -> BoardConnection:
+        """Connect.
+
+        Raises:
+            FlashError: if it cannot be reached, its key is not the one that is known, or it does not let us in.
+        """
+        options: dict[str, Any] = {"connect_timeout": _CONNECT_LIMIT_S, "login_timeout": _CONNECT_LIMIT_S}
+        login = self._login
+        if self.address.user:
+            options["username"] = self.address.user
+        if login.key_file is not None:
+            options["client_keys"] = [str(login.key_file)]
+        if login.password:
+            options["password"] = login.password
+        known = login.known_hosts or Path.home() / ".ssh" / "known_hosts"
+        options["known_hosts"] = str(known) if known.is_file() else ()
+        if login.accept_new:
+            options["client_factory"] = lambda: _NewHosts(known)
+        port: Any = {"port": self.address.port} if self.address.port else {}
+        try:
+            self._connection = await asyncssh.connect(self.address.host, **port, **options)
+        except (OSError, asyncssh.Error, asyncio.TimeoutError, ValueError) as error:
+            raise FlashError(f"{self.address}: {_explain(error)}") from None
+        key = self._connection.get_server_host_key()
+        self.host_key = key.get_fingerprint() if key is not None else ""
+        self._connection.set_keepalive(15, 4)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            await self._connection.wait_closed()
+
+    async def probe(self) -> dict[str, Any]:
+        """Return what its own Python says of it (`secateur.flash.target.PROBE`).
+
+        Raises:
+            FlashError: if it has no Python 3, or answers with something else.
+        """
+        code, out, complaint = await self.run(f"/usr/bin/python3 -I -c {shlex.quote(PROBE)}")
+        if code:
+            missing = "not found" in complaint or code == 127
+            raise FlashError(
+                f"{self.address}: "
+                + (
+                    "no /usr/bin/python3 there; install the package python3"
+                    if missing
+                    else f"python3 failed: {_last(complaint)}"
+                )
+            )
+        try:
+            found = json.loads(out)
+            if not isinstance(found, dict):
+                raise ValueError
+        except (ValueError, RecursionError):
+            raise FlashError(
+                f"{self.address}: its login prints something of its own; make it silent: {out[:80]!r}"
+            ) from None
+        return found
+
+    async def become_root(self, uid: int) -> None:
+        """Find out how to run commands as root.
+
+        Raises:
+            FlashError: if that is not possible.
+        """
+        if uid == 0:
+            self._sudo = []
+            return
+        code, _, _ = await self.run("sudo -n true")
+        if code == 0:
+            self._sudo = ["sudo", "-n"]
+            return
+        if self._sudo_password:
+            code, _, complaint = await self.run("sudo -k -S -p '' true", f"{self._sudo_password}\n".encode())
+            if code == 0:
+                self._sudo = ["sudo", "-S", "-p", ""]
+                return
+            raise FlashError(f"{self.address}: sudo did not accept the password: {_last(complaint)}")
+        raise FlashError(f"{self.address}: sudo asks for a password there; give it with --ask-sudo-password")
+
+    @property
+    def _sudo_password(self) -> str:
+        return self._login.sudo_password or self._login.password
+
+    async def run(self, command: str, given: bytes = b"", limit_s: float = _COMMAND_LIMIT_S) -> tuple[int, str, str]:
+        """Run a shell command; return its exit status, standard output and standard error."""
+        assert self._connection is not None
+        try:
+            done = await self._connection.run(command, input=given, encoding=None, timeout=limit_s, check=False)
+        except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+            raise FlashError(f"{self.address}: {_explain(error)}") from None
+        code = done.exit_status if done.exit_status is not None else 255
+        return code, _text(done.stdout), _text(done.stderr)
+
+    async def run_as_root(self, command: Sequence[str], say: Callable[[str], None], limit_s: float) -> tuple[int, str, str]:
+        """Run a command as root and tell each line that it prints; return exit status, output and the last complaint."""
+        assert self._connection is not None
+        assert self._sudo is not None, "become_root comes first"
+        line = shlex.join([*self._sudo, *command])
+        lines: list[str] = []
+        try:
+            async with self._connection.create_process(line, encoding="utf-8", errors="replace") as process:
+                if "-S" in self._sudo:
+                    process.stdin.write(f"{self._sudo_password}\n")
+                process.stdin.write_eof()
+
+                async def follow() -> None:
+                    async for text in process.stdout:
+                        lines.append(str(text).rstrip())
+                        say(lines[-1])
+
+                _, complaint = await asyncio.wait_for(asyncio.gather(follow(), process.stderr.read()), limit_s)
+                done = await process.wait(check=False)
+        except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+            raise FlashError(f"{self.address}: {_explain(error)}") from None
+        return done.exit_status if done.exit_status is not None else 255, "\n".join(lines), _last(str(complaint))
+
+    async def upload(self, path: str, content: Path | bytes, progress: Callable[[int], None]) -> None:
+        """Write a file there, readable by the login alone.
+
+        Raises:
+            FlashError: if the connection breaks or the disk is full.
+        """
+        assert self._connection is not None
+        try:
+            async with self._connection.create_process(f"umask 077; cat > {shlex.quote(path)}", encoding=None) as process:
+                if isinstance(content, bytes):
+                    process.stdin.write(content)
+                    progress(len(content))
+                else:
+                    with content.open("rb") as file:
+                        while piece := file.read(_PIECE):
+                            process.stdin.write(piece)
+                            await process.stdin.drain()
+                            progress(len(piece))
+                process.stdin.write_eof()
+                done = await process.wait(check=False)
+        except (OSError, asyncssh.Error) as error:
+            raise FlashError(f"{self.address}: {path} could not be sent: {_explain(error)}") from None
+        if done.exit_status:
+            raise FlashError(f"{self.address}: {path} could not be written: {_last(_text(done.stderr))}")
+
+
+class _NewHosts(asyncssh.SSHClient):
+    """Takes the key of a host that no key is known of, and keeps it; one whose key has changed is refused as ever."""
+
+    def __init__(self, known: Path) -> None:
+        self._known = known
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Called for a key that is not among the known ones."""
+        if self._known.is_file() and any(asyncssh.match_known_hosts(str(self._known), host, addr, port)[:2]):
+            return False
+        name = host if port == 22 else f"[{host}]:{port}"
+        self._known.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._known.open("a", encoding="utf-8") as file:
+            file.write(f"{name} {key.export_public_key('openssh').decode().strip()}\n")
+        return True
+
+
+def _text(output: object) -> str:
+    return output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output or "")
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no reason given"
+
+
+def _explain(error: BaseException) -> str:
+    """Say what went wrong with a connection, and how to mend it."""
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        return (
+            "its host key is not known, or not the one that is; log in once with ssh and check it, "
+            "or take the key of a new board with --accept-new-host-keys"
+        )
+    if isinstance(error, asyncssh.PermissionDenied):
+        return "it does not let us in; give --user, --identity or --ask-password"
+    if isinstance(error, asyncio.TimeoutError | TimeoutError):
+        return "no answer in time; is it switched on and in this network?"
+    if isinstance(error, asyncssh.ConnectionLost):
+        return "the connection was lost; run the command again, it goes on"
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}; is it switched on, and does SSH run there?"
+    return " ".join(str(error).split())[:300] or type(error).__name__
