@@ -49,6 +49,7 @@ from secateur_agent.protocol.messages import (
 from secateur_agent.reporting import Reporter, as_event_kind, loaded_event
 from secateur_agent.sensors import discover, read_all
 from secateur_agent.sensors.process import ProcessMemory
+from secateur_agent.service_manager import ServiceManager
 from secateur_agent.shadow_state import DesiredShadow
 from secateur_agent.startup import Setup
 from secateur_agent.store import StoreError
@@ -148,6 +149,7 @@ class Supervisor:
 
     def run(self) -> Literal["stop", "restart"]:
         """Serve until told to end; return whether to begin again."""
+        manager = ServiceManager()
         self._begin()
         next_tick_s = time.monotonic()
         while not self._ending:
@@ -161,8 +163,11 @@ class Supervisor:
             if now_s >= next_tick_s:
                 next_tick_s = now_s + self._config.tick_s
                 self._safely(self._tick, now_s)
+                manager.alive(now_s)
             elif self._stale:
                 self._safely(self._settle, now_s)
+        if self._ending == "stop":
+            manager.ending()
         self._end()
         return "restart" if self._ending == "restart" else "stop"
 
