@@ -8,7 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO
 
 import zstandard
 
@@ -24,14 +24,7 @@ _REFUSED = {
 }
 # Decompressing must not need more than a small host has; the images of distributions need 65 MB (xz -9).
 _MEMORY_LIMIT = 512 << 20
-
-
-class _Decoder(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
+_SKIPPABLE = 0x184D2A50
 
 
 class ImageSource:
@@ -41,7 +34,7 @@ class ImageSource:
         path: the file.
 
     Raises:
-        FlashError: if it cannot be read, is of another kind, or is an xz file that was cut off.
+        FlashError: if it cannot be read, is of another kind, or is an xz or Zstandard file that was cut off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,39 +63,13 @@ class ImageSource:
         """Bytes of the image, None if only decompressing tells."""
         if self.kind == "raw":
             return self.stored_bytes
-        if self.kind == "xz":
-            return _xz_size(self.path, self.stored_bytes)
-        if self.kind == "zst":
-            with self.path.open("rb") as file:
-                try:
-                    size = zstandard.frame_content_size(file.read(32))
-                except zstandard.ZstdError:
-                    return None
-            # A file of several frames is larger: only a lower bound can be told, which is none.
-            return size if size > 0 and self._one_frame() else None
-        return None
-
-    def _one_frame(self) -> bool:
-        """Whether a Zstandard file is one frame (RFC 8878, 3.1.1); blocks tell their sizes: nothing is decompressed."""
+        if self.kind == "gz":
+            return None
         with self.path.open("rb") as file:
-            header = file.read(5)
-            descriptor = header[4]
-            single, field = descriptor >> 5 & 1, descriptor >> 6
-            size_bytes = (1 if single else 0, 2, 4, 8)[field]
-            file.seek((0 if single else 1) + (0, 1, 2, 4)[descriptor & 3] + size_bytes, os.SEEK_CUR)
-            while True:
-                block = file.read(3)
-                if len(block) < 3:
-                    raise _cut_off(self.path)
-                value = int.from_bytes(block, "little")
-                # A run-length block holds one byte, whatever its size says.
-                file.seek(1 if value >> 1 & 3 == 1 else value >> 3, os.SEEK_CUR)
-                if value & 1:
-                    break
-            end = file.tell() + (4 if descriptor & 4 else 0)
-        if end > self.stored_bytes:
-            raise _cut_off(self.path)
-        return end == self.stored_bytes
+            try:
+                return (_xz_size if self.kind == "xz" else _zst_size)(file, self.stored_bytes)
+            except IndexError:
+                raise _cut_off(self.path) from None
 
 
 class ImageStream:
@@ -124,8 +91,8 @@ class ImageStream:
             FlashError: if the archive is damaged or was cut off.
         """
         while len(self._buffer) < count:
-            piece = next(self._pieces, b"")
-            if not piece:
+            piece = next(self._pieces, None)
+            if piece is None:
                 break
             self._buffer += piece
         taken = bytes(memoryview(self._buffer)[:count])
@@ -143,78 +110,159 @@ class ImageStream:
 
 
 def _pieces(source: ImageSource, progress: Progress) -> Iterator[bytes]:
-    done = 0
-    decoder: _Decoder | None = None
+    """Yield the content in pieces of at most `CHUNK` bytes: a megabyte of an archive may hold gigabytes of zeros."""
+    unpack = {"raw": _raw, "xz": _unpack_xz, "gz": _unpack_gz, "zst": _unpack_zst}[source.kind]
     try:
         with source.path.open("rb") as file:
-            while block := file.read(_READ):
-                done += len(block)
-                progress("reading", done, source.stored_bytes)
-                if source.kind == "raw":
-                    yield block
-                    continue
-                while block:
-                    if decoder is None:
-                        # Between the members of an archive there may be padding of zeros.
-                        block = block.lstrip(b"\0")
-                        if not block:
-                            break
-                        decoder = _decoder(source.kind)
-                    if piece := decoder.decompress(block):
-                        yield piece
-                    block = b""
-                    if decoder.eof:
-                        block, decoder = decoder.unused_data, None
+            stored = _Stored(file, source.stored_bytes, progress)
+            yield from unpack(stored)
+    except _CutOff:
+        raise _cut_off(source.path) from None
     except (lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
-        raise FlashError(f"image {source.path}: damaged after {done} bytes ({error}); download it again") from None
+        raise FlashError(f"image {source.path}: damaged after {stored.done} bytes ({error}); download it again") from None
     except OSError as error:
         raise FlashError(f"image {source.path}: cannot be read: {error.strerror}") from None
-    if decoder is not None:
-        raise _cut_off(source.path)
 
 
-def _decoder(kind: str) -> _Decoder:
-    if kind == "xz":
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_LIMIT)
-    if kind == "zst":
-        return zstandard.ZstdDecompressor(max_window_size=_MEMORY_LIMIT).decompressobj()
-    return zlib.decompressobj(wbits=31)
+class _CutOff(Exception):
+    """An archive ends before its content does."""
+
+
+class _Stored:
+    """The bytes of the file, counted."""
+
+    def __init__(self, file: BinaryIO, total: int, progress: Progress) -> None:
+        self.done = 0
+        self._file, self._total, self._progress = file, total, progress
+
+    def read(self, count: int = _READ) -> bytes:
+        data = self._file.read(count)
+        self.done += len(data)
+        self._progress("reading", self.done, self._total)
+        return data
+
+    def member(self, rest: bytes) -> bytes:
+        """Return the next bytes that are not padding between members; b"" at the end."""
+        data = rest.lstrip(b"\0")
+        while not data and (block := self.read()):
+            data = block.lstrip(b"\0")
+        return data
+
+
+def _raw(stored: _Stored) -> Iterator[bytes]:
+    while block := stored.read():
+        yield block
+
+
+def _unpack_xz(stored: _Stored) -> Iterator[bytes]:
+    rest = b""
+    while data := stored.member(rest):
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY_LIMIT)
+        while True:
+            yield decoder.decompress(data, CHUNK)
+            if decoder.eof:
+                break
+            data = stored.read() if decoder.needs_input else b""
+            if decoder.needs_input and not data:
+                raise _CutOff
+        rest = decoder.unused_data
+
+
+def _unpack_gz(stored: _Stored) -> Iterator[bytes]:
+    rest = b""
+    while data := stored.member(rest):
+        decoder = zlib.decompressobj(wbits=31)
+        while True:
+            piece = decoder.decompress(data, CHUNK)
+            yield piece
+            if decoder.eof:
+                break
+            # Less than was asked for and nothing left over: it waits for more.
+            data = decoder.unconsumed_tail or (stored.read() if len(piece) < CHUNK else b"")
+            if not data and len(piece) < CHUNK:
+                raise _CutOff
+        rest = decoder.unused_data
+
+
+def _unpack_zst(stored: _Stored) -> Iterator[bytes]:
+    # That the last frame is whole was seen when its blocks were counted: the reader does not tell.
+    decoder = zstandard.ZstdDecompressor(max_window_size=_MEMORY_LIMIT)
+    with decoder.stream_reader(stored, read_across_frames=True, closefd=False) as reader:  # type: ignore[arg-type]
+        while piece := reader.read(CHUNK):
+            yield piece
 
 
 def _cut_off(path: Path) -> FlashError:
     return FlashError(f"image {path}: the archive is cut off; download it again")
 
 
-def _xz_size(path: Path, stored: int) -> int | None:
-    """Return the size that the index at the end of an xz file tells (file format 1.2.0, sections 2.1.2 and 4).
+def _zst_size(file: BinaryIO, stored: int) -> int | None:
+    """Return what the frames of a Zstandard file hold (RFC 8878, 3.1.1); blocks tell their sizes: nothing is unpacked.
+
+    Returns:
+        The bytes, None if a frame does not tell.
 
     Raises:
-        FlashError: if there is no index: the file was cut off.
+        IndexError: if the file ends within a frame.
     """
-    with path.open("rb") as file:
-        file.seek(max(0, stored - 12))
-        footer = file.read(12)
-        if len(footer) < 12 or footer[10:] != b"YZ":
-            if footer.endswith(b"\0\0\0\0"):  # stream padding: legal and rare, the decoder will see
-                return None
-            raise _cut_off(path)
-        length = (struct.unpack_from("<I", footer, 4)[0] + 1) * 4
-        if length > stored - 24:
-            raise _cut_off(path)
-        file.seek(stored - 12 - length)
-        index = file.read(length)
-    try:
-        if index[0] != 0:
+    total: int | None = 0
+    at = 0
+    while at < stored:
+        file.seek(at)
+        header = file.read(18)
+        magic = int.from_bytes(header[:4], "little")
+        if magic & 0xFFFFFFF0 == _SKIPPABLE:
+            at += 8 + int.from_bytes(header[4:8], "little")
+            continue
+        descriptor = header[4]
+        single, field = descriptor >> 5 & 1, descriptor >> 6
+        size_bytes = (single, 2, 4, 8)[field]
+        size_at = 5 + (1 - single) + (0, 1, 2, 4)[descriptor & 3]
+        size = int.from_bytes(header[size_at : size_at + size_bytes], "little") + (256 if size_bytes == 2 else 0)
+        total = None if total is None or not size_bytes else total + size
+        at += size_at + size_bytes
+        last = 0
+        while not last:
+            file.seek(at)
+            block = file.read(3)
+            # A run-length block holds one byte, whatever its size says.
+            last, length = block[0] & 1, 1 if block[0] >> 1 & 3 == 1 else int.from_bytes(block, "little") >> 3
+            at += 3 + length
+        at += 4 if descriptor & 4 else 0
+    if at > stored:
+        raise IndexError
+    return total
+
+
+def _xz_size(file: BinaryIO, stored: int) -> int | None:
+    """Return the size that the index at the end of an xz file tells (file format 1.2.0, sections 2.1.2 and 4).
+
+    Returns:
+        The bytes, None if it does not tell all.
+
+    Raises:
+        IndexError: if there is no index: the file was cut off.
+    """
+    file.seek(max(0, stored - 12))
+    footer = file.read(12)
+    if footer[10:] != b"YZ":
+        if footer.endswith(b"\0\0\0\0"):  # stream padding: legal and rare, the decoder will see
             return None
-        count, at = _number(index, 1)
-        total = blocks = 0
-        for _ in range(count):
-            unpadded, at = _number(index, at)
-            size, at = _number(index, at)
-            total += size
-            blocks += (unpadded + 3) // 4 * 4
-    except IndexError:
-        raise _cut_off(path) from None
+        raise IndexError
+    length = (struct.unpack_from("<I", footer, 4)[0] + 1) * 4
+    if length > stored - 24:
+        raise IndexError
+    file.seek(stored - 12 - length)
+    index = file.read(length)
+    if index[0] != 0:
+        return None
+    count, at = _number(index, 1)
+    total = blocks = 0
+    for _ in range(count):
+        unpadded, at = _number(index, at)
+        size, at = _number(index, at)
+        total += size
+        blocks += (unpadded + 3) // 4 * 4
     # Another stream may lie before this one; then the whole is larger than this index tells.
     return total if 12 + blocks + length + 12 == stored else None
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,3 +125,14 @@ def test_any_bytes_are_read_or_refused_with_one_line(
     except FlashError as error:
         refused = str(error)
     assert "\n" not in refused
+
+
+@pytest.mark.parametrize("kind", ["xz", "zst", "gz"])
+def test_a_little_archive_of_many_zeros_does_not_fill_the_memory(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(KINDS[kind](bytes(200_000_000)))
+    tracemalloc.start()
+    assert sum(len(chunk) for chunk in ImageSource(path).open().chunks()) == 200_000_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40_000_000
