@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,29 @@ def write_image(target: Path, content: Iterator[bytes], progress: Progress = sil
     if device:
         _reread_table(target)
     return WrittenImage(size, digest)
+
+
+@contextmanager
+def held(target: Path) -> Iterator[None]:
+    """Keep a block device from being mounted meanwhile; does nothing for a file.
+
+    Args:
+        target: the device or file.
+
+    Raises:
+        FlashError: if something uses the device, or it cannot be opened.
+    """
+    if not target.is_block_device():
+        yield
+        return
+    try:
+        descriptor = os.open(target, os.O_RDWR | os.O_EXCL)
+    except OSError as error:
+        raise FlashError(f"{target}: {_why(error)}") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write(descriptor: int, device: bool, content: Iterator[bytes], progress: Progress, total: int) -> tuple[str, int]:

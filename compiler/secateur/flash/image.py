@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from secateur.flash.device_writer import write_image
+from secateur.flash.device_writer import held, write_image
 from secateur.flash.errors import FlashError, Progress, silent
 from secateur.flash.fat import FatPartition
 from secateur.flash.first_boot.customise import WrittenFile, customise
@@ -226,8 +226,9 @@ def customise_card(order: Order, payload_for: PayloadFor, settings: Settings, pr
     partition = boot_partition(read_table(head, where), where)
     boot = FatPartition(order.target, partition)
     mechanism, found = recognise(boot, where)
-    payload = payload_for(order.device, found)
-    return Card(order.device, order.target, found, customise(boot, mechanism, found, payload, settings, progress))
+    with held(order.target):
+        payload = payload_for(order.device, found)
+        return Card(order.device, order.target, found, customise(boot, mechanism, found, payload, settings, progress))
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from secateur.flash import device_writer
-from secateur.flash.device_writer import NotUsable, write_image
+from secateur.flash.device_writer import NotUsable, held, write_image
 from secateur.flash.errors import FlashError
 from secateur.flash.medium import digest_of
 
@@ -135,6 +135,8 @@ def test_a_device_that_something_uses_is_not_touched(loop_device: Path, tmp_path
     try:
         with pytest.raises(FlashError, match="it is in use; unmount it"):
             write_image(loop_device, _chunks(CONTENT))
+        with pytest.raises(FlashError, match="it is in use; unmount it"), held(loop_device):
+            pass
         assert loop_device.read_bytes() == before
     finally:
         subprocess.run(["umount", str(place)], check=True)
