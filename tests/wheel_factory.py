@@ -22,6 +22,7 @@ def make_wheel(
     module, info = name.replace("-", "_"), f"{name.replace('-', '_')}-{version}.dist-info"
     path = folder / f"{module}-{version}-{tag}.whl"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += f"Requires-Python: {python}\n" if python else ""
     metadata += "".join(f"Requires-Dist: {each}\n" for each in requires)
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr(f"{module}/__init__.py", f"version = {version!r}\n")

@@ -22,11 +22,30 @@ from secateur.cli import (
     steer,
     tables,
     telemetry,
+    unflash,
+    wheelhouse,
 )
 from secateur.cli.errors import run
 
 # One module per group of commands, in the order of the manual; each has `register(app)`.
-GROUPS = (demo, compile, measure, tables, bundle, keys, profiles, flash, broker, serve, push, devices, telemetry, steer)
+GROUPS = (
+    demo,
+    compile,
+    measure,
+    tables,
+    bundle,
+    keys,
+    profiles,
+    flash,
+    unflash,
+    wheelhouse,
+    broker,
+    serve,
+    push,
+    devices,
+    telemetry,
+    steer,
+)
 
 _MANUAL = """Compile a trained network once into a ladder of nested networks, ship it to a fleet, follow it there.
 

@@ -34,6 +34,8 @@ def install(requirements: Sequence[str], target: Target, into: Path, find_links:
         PipError: if one is missing.
     """
     options = ["--target", str(into), "--no-index", "--no-compile", "--no-warn-conflicts", "--upgrade"]
+    # pip checks a wheel's Python against the one it runs on; they were chosen for the board's when they were downloaded.
+    options.append("--ignore-requires-python")
     _run(["install", *options, *_for(target), *_links(find_links), *requirements], target)
 
 

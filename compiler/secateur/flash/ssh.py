@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from secateur.flash.errors import FlashError
 from secateur.flash.payload import SETUP_PROGRAM, Payload
 from secateur.flash.ssh_host import Address, BoardConnection, Login
@@ -19,8 +21,9 @@ _SPARE_MB = 160
 _INSTALLED = "/opt/secateur/secateur-setup.pyz"
 _ENVIRONMENT = "environment.tar.gz"
 
-PayloadFor = Callable[[str, Target], Payload]
-"""From a device id and its system to what the board gets; called outside the event loop, one at a time."""
+PayloadFor = Callable[[str, Target, bool], Payload]
+"""From a device id, its system, and whether it is that device already, to what the board gets; called one at a time, outside
+the event loop."""
 Told = Callable[[str, str], None]
 """Told the device and what happens to it."""
 
@@ -33,8 +36,7 @@ class Job:
     device: str
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How it went. ``problem`` is '' if the setup program says that all is well."""
 
     job: Job
@@ -78,8 +80,10 @@ async def _flash(job: Job, login: Login, payload_for: PayloadFor, told: Told, ma
         probed = await board.probe()
         target = target_of(probed, str(job.address))
         await board.become_root(int(probed.get("uid", -1)))
+        _check_room(job, probed, 0)
+        same = await _device_now(board) == job.device
         async with making:
-            payload = await asyncio.to_thread(payload_for, job.device, target)
+            payload = await asyncio.to_thread(payload_for, job.device, target, same)
         left_out = await _already_there(board, payload)
         _check_room(job, probed, 0 if left_out else payload.size)
         folder = await _folder(board)
@@ -94,6 +98,15 @@ async def _flash(job: Job, login: Login, payload_for: PayloadFor, told: Told, ma
             raise FlashError(f"{job.address}: {complaint.removeprefix('secateur-setup: ')}")
         system = f"{target.machine}, Python {target.python}, glibc {target.glibc}"
         return Outcome(job, "installed", "", system, sent, board.host_key)
+
+
+async def _device_now(board: BoardConnection) -> str:
+    """The id of the device that the board is already; '' if nothing is installed."""
+    code, out, _ = await board.run(f"test -f {_INSTALLED} && /usr/bin/python3 -I {_INSTALLED} status")
+    try:
+        return str(json.loads(out)["device"]) if code == 0 else ""
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 async def _already_there(board: BoardConnection, payload: Payload) -> bool:

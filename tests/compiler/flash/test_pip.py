@@ -38,6 +38,12 @@ def test_wheels_of_another_machine_are_unpacked_here(tmp_path: Path) -> None:
     assert (tmp_path / "into/part/__init__.py").exists()
 
 
+def test_wheels_that_need_a_newer_python_than_this_are_unpacked_for_a_board_that_has_it(tmp_path: Path) -> None:
+    make_wheel(tmp_path, "thing", python=">=3.98")
+    pip.install(["thing"], Target("3.99", "aarch64", "2.41"), tmp_path / "into", [tmp_path])
+    assert (tmp_path / "into/thing/__init__.py").exists()
+
+
 def test_an_index_that_cannot_be_reached_is_not_a_missing_wheel() -> None:
     assert "secateur wheelhouse build" in pip.explain(UNREACHABLE, BOOKWORM)
 
