@@ -15,7 +15,12 @@ from secateur.flash.wheelhouse import Record
 
 
 def make_wheel(
-    folder: Path, name: str, version: str = "1.0", requires: Sequence[str] = (), tag: str = "py3-none-any"
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    requires: Sequence[str] = (),
+    tag: str = "py3-none-any",
+    python: str = "",
 ) -> Path:
     """Write a wheel with one module; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
