@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from secateur.cli.console import console, print_fields, print_json, print_table, size
+from secateur.cli.flash_output import Bars, print_cards, show_card, shown
 from secateur.cli.flash_payload import Payloads, with_payload
 from secateur.cli.options import JsonOption
 from secateur.flash import block_devices
-from secateur.flash.errors import FlashError, silent
-from secateur.flash.image import Card, Order, customise_card, flash_cards, room_for
+from secateur.flash.errors import FlashError
+from secateur.flash.image import Order, customise_card, flash_cards, room_for
 from secateur.flash.settings import Settings, User, Wifi, make_user, make_wifi
 from secateur.flash.source import ImageSource
 from secateur_agent.protocol.topics import checked_id
@@ -109,27 +106,32 @@ def image(
     boards = _Boards(payloads, network, login)
     cap = max_size * block_devices.GB
     source = Path(image)
-    with _shown(as_json) as told:
+    with shown(as_json) as told:
         if source.is_block_device() or in_place:
             if to_device or output or count > 1:
                 raise FlashError("DEVICE and --in-place change what is there: leave out --to-device, --output and --count")
+            if in_place and ImageSource(source).kind != "raw":
+                raise FlashError(f"--in-place {image}: it is compressed; unpack it first, or write a new one with --output")
             order = Order(ids[0], _resolved(image) if source.is_block_device() else source)
             if source.is_block_device():
                 _confirm(order, 0, cap, yes, "change the boot partition of", told)
             made = [customise_card(order, payloads.payload_for, boards.settings(ids[0]), told)]
-            _show(made, boards, as_json)
+            told.pause()
+            if as_json:
+                print_cards(made)
+            else:
+                show_card(made[0], network)
             return
         orders = _orders(ids, to_device, output)
         made = []
-        asked: set[str] = set()
 
         def check(order: Order, needed: int) -> None:
             if not to_device:
                 room_for(order.target.parent, needed, "--output")
                 return
-            if asked:
-                _insert_next(order, told)
-            asked.add(order.device)
+            told.pause()
+            if made:
+                _insert_next(order)
             _confirm(order, needed, cap, yes, "erase", told)
 
         try:
@@ -144,17 +146,18 @@ def image(
                 _unpack_to(orders),
             ):
                 made.append(card)
+                told.pause()
                 if not as_json:
-                    _show([card], boards, as_json)
+                    show_card(card, network)
         except KeyboardInterrupt:
-            if to_device and asked:
+            if to_device and "writing" in told.steps:
                 print(
                     f"secateur: interrupted: the card in {to_device} is not usable until it is flashed again",
                     file=sys.stderr,
                 )
             raise
     if as_json:
-        _show(made, boards, as_json)
+        print_cards(made)
 
 
 class _Boards:
@@ -239,7 +242,7 @@ def _read_secret(path: Path | None, option: str) -> str:
         raise FlashError(f"{option} {path}: cannot be read: {error}") from None
 
 
-def _confirm(order: Order, needed: int, cap: int, yes: str, what: str, told: _Bar) -> None:
+def _confirm(order: Order, needed: int, cap: int, yes: str, what: str, told: Bars) -> None:
     """Make sure that a card may be written and that the user means it.
 
     Raises:
@@ -259,94 +262,9 @@ def _confirm(order: Order, needed: int, cap: int, yes: str, what: str, told: _Ba
         raise FlashError(f"{typed!r} was typed, not {name}; nothing was written")
 
 
-def _insert_next(order: Order, told: _Bar) -> None:
+def _insert_next(order: Order) -> None:
     if not sys.stdin.isatty():
         raise FlashError(f"{order.target}: nobody can be asked to change cards; give --count only at a terminal")
-    told.pause()
     typer.prompt(
         f"Insert the card for {order.device} into {order.target} and press Enter", default="", show_default=False, err=True
     )
-
-
-def _show(cards: list[Card], boards: _Boards, as_json: bool) -> None:
-    if as_json:
-        print_json([_row(card) for card in cards])
-        return
-    for card in cards:
-        rows = [
-            (file.name, size(file.size), file.sha256[:12], "replaced" if file.replaced else "new") for file in card.files
-        ]
-        print_table(("file on the boot partition", "size", "sha-256", ""), rows, empty="")
-        print_fields(
-            (
-                ("device", card.device),
-                ("written to", card.target),
-                ("system", card.found.system),
-                ("first boot", f"{card.found.mechanism}: {card.found.reason}"),
-                ("Wi-Fi", f"{boards.wifi.ssid}: the card holds the network's key, not its password" if boards.wifi else ""),
-                ("image", f"{size(card.size)}, sha-256 {card.sha256}" if card.size else "boot partition only"),
-                (
-                    "verified",
-                    "every byte read back from the medium" if card.size else "every file read back from the medium",
-                ),
-            )
-        )
-
-
-def _row(card: Card) -> dict[str, Any]:
-    return {
-        "device": card.device,
-        "target": str(card.target),
-        "system": card.found.system,
-        "mechanism": card.found.mechanism,
-        "reason": card.found.reason,
-        "bytes": card.size,
-        "sha256": card.sha256,
-        "files": [
-            {"name": file.name, "bytes": file.size, "sha256": file.sha256, "replaced": file.replaced} for file in card.files
-        ],
-    }
-
-
-class _Bar:
-    """One bar for each step, on a terminal; nothing elsewhere."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        if self._progress is None:
-            silent(step, done, total)
-            return
-        self._progress.start()
-        if step not in self._tasks:
-            self._tasks[step] = self._progress.add_task(step)
-        self._progress.update(self._tasks[step], completed=done, total=total or None)
-
-    def pause(self) -> None:
-        """Leave the terminal to a question."""
-        if self._progress is not None:
-            self._progress.stop()
-            for task in self._tasks.values():
-                self._progress.remove_task(task)
-            self._tasks.clear()
-
-
-@contextmanager
-def _shown(quiet: bool) -> Iterator[_Bar]:
-    if quiet or not sys.stdout.isatty():
-        yield _Bar(None)
-        return
-    progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-        console=console(),
-    )
-    bar = _Bar(progress)
-    try:
-        yield bar
-    finally:
-        progress.stop()

@@ -105,6 +105,7 @@ def held(target: Path) -> Iterator[None]:
 
 def _write(descriptor: int, device: bool, content: Iterator[bytes], progress: Progress, total: int) -> tuple[str, int]:
     digest = hashlib.sha256()
+    progress("writing", 0, total)
     # Wiped first: what boots from a card in which the old table points into the new image?
     if device:
         _put(descriptor, bytes(HEAD), 0)

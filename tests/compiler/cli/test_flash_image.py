@@ -226,13 +226,26 @@ def test_the_name_is_typed_at_a_terminal(
 def test_an_interrupted_card_is_told_to_be_unusable(
     folder: Path, card: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def interrupted(_: Path) -> Iterator[bytes]:
+        yield bytes(4 * MIB)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("secateur.flash.image._chunks", interrupted)
+    assert _flash(folder, _image(folder), "--id", "pi-kitchen", "--to-device", str(card), "--yes", str(card)) == 130
+    _refused(capsys, f"interrupted: the card in {card} is not usable until it is flashed again")
+
+
+def test_a_card_that_was_not_written_yet_when_interrupted_is_as_it_was(
+    folder: Path, card: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("secateur.flash.device_writer.digest_of", interrupted)
-    monkeypatch.setattr("secateur.flash.image._chunks", lambda path: iter([bytes(4 * MIB), interrupted()]))
+    monkeypatch.setattr("secateur.flash.image.customise", interrupted)
+    before = card.read_bytes()
     assert _flash(folder, _image(folder), "--id", "pi-kitchen", "--to-device", str(card), "--yes", str(card)) == 130
-    _refused(capsys, f"interrupted: the card in {card} is not usable until it is flashed again")
+    assert capsys.readouterr().err == ""
+    assert card.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -250,6 +263,7 @@ def test_an_interrupted_card_is_told_to_be_unusable(
         (["--id", "a", "-o", "x", "--authorized-keys", "none"], "need --user NAME"),
         (["--id", "a", "-o", "x", "--user", "ops"], "nobody can log in"),
         (["--id", "a", "-o", "x", "--in-place"], "leave out --to-device"),
+        (["--id", "a", "--in-place"], "it is compressed; unpack it first"),
         (["--id", "pi-kitchen", "-o", "none/x"], "none"),
     ],
 )

@@ -81,7 +81,8 @@ if sed '{ours}' "$boot/cmdline.txt" >"$boot/cmdline.new" && [ -s "$boot/cmdline.
   exit 0
 fi
 echo "FAILED: $boot/cmdline.txt cannot be written; going on to the normal system"
-systemctl --no-block start default.target
+# Not default.target: this start's is the one that ran this script.
+systemctl --no-block start multi-user.target
 exit 1
 """.encode()
 

@@ -153,5 +153,5 @@ def test_a_card_that_cannot_be_written_does_not_restart_the_board_for_ever(tmp_p
     board = _Board(tmp_path)
     (board.boot / "cmdline.txt").unlink()
     assert board.run() == 1
-    assert board.systemctl.read_text() == "--no-block start default.target\n"
+    assert board.systemctl.read_text() == "--no-block start multi-user.target\n"
     assert "cannot be written" in board.log
