@@ -36,11 +36,11 @@ class Mosquitto:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Start it and wait until it accepts connections."""
+    def start(self, conf: str = "") -> None:
+        """Start it and wait until it accepts connections; ``conf``: how to write the path, seen from the folder."""
         with self.log.open("ab") as log:
-            command = [str(PROGRAM), "-c", str(self.folder.path / "mosquitto.conf")]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            command = [str(PROGRAM), "-c", conf or str(self.folder.path / "mosquitto.conf")]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder.path)
         deadline_s = time.monotonic() + LIMIT_S
         while True:
             assert self._process.poll() is None, self.log.read_text()

@@ -124,9 +124,8 @@ class BrokerFolder:
         """Have a running mosquitto read passwords, rules and certificates again; return whether one was told."""
         try:
             pid = int((self.path / "mosquitto.pid").read_bytes()[:20])
-            process = psutil.Process(pid)
             # The file may be of before a power cut, and the number another's by now.
-            if str(self.path / "mosquitto.conf") not in process.cmdline():
+            if not _runs_with(psutil.Process(pid), self.path / "mosquitto.conf"):
                 return False
         except (OSError, ValueError, OverflowError, psutil.Error):
             return False
@@ -253,6 +252,15 @@ def _own_names() -> list[str]:
     with contextlib.suppress(certificates.CertificateError):
         return [certificates.checked_name(f"{name}.local"), name]
     return ["localhost"]
+
+
+def _runs_with(process: psutil.Process, conf: Path) -> bool:
+    """Whether a process was started with this configuration, however its path was written."""
+    arguments = process.cmdline()
+    if str(conf) in arguments:
+        return True
+    folder = Path(process.cwd())
+    return any(each.endswith(conf.name) and (folder / each).resolve() == conf.resolve() for each in arguments)
 
 
 def _read_settings(path: Path) -> Settings:

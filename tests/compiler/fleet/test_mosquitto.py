@@ -155,6 +155,12 @@ def test_passwords_and_pid_of_before_a_power_cut_do_no_harm(mosquitto: Mosquitto
     assert mosquitto.folder.tell()
 
 
+def test_a_broker_that_was_started_with_a_relative_path_is_told_too(mosquitto: Mosquitto, connect: Connect) -> None:
+    mosquitto.kill()
+    mosquitto.start("mosquitto.conf")
+    eventually_accepted(connect, "pi", mosquitto.folder.add_device("pi"))
+
+
 def test_a_renewed_certificate_is_served_without_a_restart_and_devices_trust_it(
     mosquitto: Mosquitto, connect: Connect
 ) -> None:
