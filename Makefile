@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 ONE_THREAD := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-pythons lint bench bench-full device-check clean
+.PHONY: help setup demo test test-pythons test-boards lint bench bench-full device-check clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -40,6 +40,11 @@ test: setup $(LITE) ## Run the tests
 
 test-pythons: ## Run the agent's tests on other Pythons that boards have, where they are installed
 	sh tests/other_pythons.sh 3.10 3.13
+
+test-boards: setup ## Boot emulated arm64 boards; as root on Debian; the first time builds their image for ten minutes
+	sh tests/boards/install_packages.sh
+	$(BIN)/python -m tests.boards.image
+	SECATEUR_BOARDS=1 $(ONE_THREAD) $(BIN)/python -m pytest -v --durations 0 tests/boards
 
 lint: setup ## Formatting, lint, types, layers, and what a device installs
 	$(BIN)/ruff format --check .
