@@ -150,7 +150,9 @@ def image(
                 if not as_json:
                     show_card(card, network)
         except KeyboardInterrupt:
-            if to_device and "writing" in told.steps:
+            half_written = to_device and "writing" in told.steps
+            told.pause()
+            if half_written:
                 print(
                     f"secateur: interrupted: the card in {to_device} is not usable until it is flashed again",
                     file=sys.stderr,
