@@ -36,6 +36,7 @@ $(LITE): .venv-%/.ready: agent/pyproject.toml device_profiles/pyproject.toml
 	@touch $@
 
 test: setup $(LITE) ## Run the tests
+	$(BIN)/python -m tests.arm64.machine
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-pythons: ## Run the agent's tests on other Pythons that boards have, where they are installed
