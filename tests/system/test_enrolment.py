@@ -23,7 +23,7 @@ LIMIT_S = 60.0
 
 
 class Fleet:
-    """mosquitto, the host in token mode, and agents that are flashed as ``secateur flash`` would."""
+    """mosquitto, the host (a broker with TLS: by token alone), and agents that are flashed as ``secateur flash`` would."""
 
     def __init__(self, folder: Path, keys: Keys, installed: Callable[..., AgentProcess]) -> None:
         self.folder = folder
@@ -32,7 +32,7 @@ class Fleet:
         made = self.broker.folder
         options = ["--password-file", str(made.controller_password_path), "--ca-file", str(made.ca_path)]
         (folder / "host").mkdir()
-        all_options = ["--keys", str(keys.folder), *options, "--enrolment", "token"]
+        all_options = ["--keys", str(keys.folder), *options]
         self.host = HostProcess(folder / "host", made.controller_url, *all_options)
         self.count = 0
 
@@ -153,9 +153,9 @@ def test_a_device_that_was_flashed_again_takes_the_place_of_its_key_of_before(fl
     before = fleet.flash()
     before.start()
     fleet.enrolled(before)
-    again = fleet.flash()  # written, not started: what serves goes on
-    key = fleet.device()["keyid"]
     reached = eventually("samples", lambda: fleet.last_sample()[1], before)
+    again = fleet.flash()  # written, not started: the key goes on counting, though the broker has a new password
+    key = fleet.device()["keyid"]
     before.stop()
     password = fleet.token_file(again).with_name("broker-password").read_text()
     fleet.token_file(before).with_name("broker-password").write_text(password)  # else the broker would not let it in

@@ -46,7 +46,7 @@ def serve(
         typer.Option(
             metavar="open|token",
             help="Whom to take into the fleet. 'open': an id that no token was made for is trusted on first use. 'token': "
-            "only devices that were flashed with a token. Default: open if the broker is on loopback, else token.",
+            "only devices that were flashed with a token. Default: open for a broker on loopback without TLS, else token.",
             show_default=False,
         ),
     ] = "",
@@ -78,7 +78,7 @@ def serve(
     except (OSError, UnicodeDecodeError) as error:
         raise BrokerUrlError(f"password file {password_file}: {getattr(error, 'strerror', '') or error}") from None
     address = BrokerUrl.parse(broker, password, ca_file)
-    policy = choose_policy(enrolment, address.host)
+    policy = choose_policy(enrolment, address.host, address.tls is not None)
     folder = keys_folder(keys)
     if not (folder / "root.json").exists():
         print(f"development mode: new keys, all in {folder}", flush=True)

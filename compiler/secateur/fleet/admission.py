@@ -25,8 +25,10 @@ class PolicyError(ValueError):
     """A policy of enrolment that there is not."""
 
 
-def choose_policy(text: str, broker_host: str) -> Policy:
-    """Return the policy that was asked for; if none was: ``open`` for a broker on loopback, ``token`` for any other.
+def choose_policy(text: str, broker_host: str, tls: bool) -> Policy:
+    """Return the policy that was asked for; if none was: ``open`` for a broker on loopback without TLS, else ``token``.
+
+    A broker with TLS serves other machines, also if this one reaches it as ``localhost``.
 
     Raises:
         PolicyError: if it is neither ``open`` nor ``token``.
@@ -35,6 +37,8 @@ def choose_policy(text: str, broker_host: str) -> Policy:
         return cast(Policy, text)
     if text:
         raise PolicyError(f"--enrolment {text!r}: expected 'open' or 'token'")
+    if tls:
+        return "token"
     try:
         return "open" if ipaddress.ip_address(broker_host).is_loopback else "token"
     except ValueError:

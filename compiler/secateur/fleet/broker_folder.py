@@ -92,6 +92,8 @@ class BrokerFolder:
     def add_device(self, device: str) -> str:
         """Give a device a password, a new one if it has one; a running mosquitto is told.
 
+        A device that is connected with the password of before is disconnected, and needs the new one.
+
         Returns:
             The password. It is kept nowhere else.
 
@@ -206,7 +208,20 @@ def configure(
         secateur_agent.store.StoreError: if it cannot be written.
     """
     now = now or datetime.datetime.now(datetime.timezone.utc)
-    path = path.absolute()
+    try:
+        return _configure(path.absolute(), names, addresses, port, listen, now)
+    except OSError as error:
+        raise BrokerFolderError(f"{error.filename or path}: {error.strerror}") from None
+
+
+def _configure(
+    path: Path,
+    names: Sequence[str],
+    addresses: Sequence[str],
+    port: int | None,
+    listen: str | None,
+    now: datetime.datetime,
+) -> Configured:
     if (path / _SETTINGS).exists():
         before = _read_settings(path)
     elif path.exists() and any(path.iterdir()):

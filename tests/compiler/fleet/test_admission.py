@@ -332,16 +332,12 @@ def test_whatever_happens_each_token_enrols_at_most_one_key_and_only_the_newest_
             assert not used
 
 
-def test_only_a_broker_on_loopback_is_open_by_itself() -> None:
-    for name, policy in {
-        "127.0.0.1": "open",
-        "::1": "open",
-        "localhost": "open",
-        "10.0.0.1": "token",
-        "broker": "token",
-    }.items():
-        assert choose_policy("", name) == policy
-        assert choose_policy("open", name) == "open"
-        assert choose_policy("token", name) == "token"
+def test_only_a_broker_on_loopback_without_tls_is_open_by_itself() -> None:
+    here, elsewhere = ("127.0.0.1", "::1", "localhost"), ("10.0.0.1", "broker.local", "127.0.0.1.example")
+    for name in (*here, *elsewhere):
+        assert choose_policy("", name, tls=False) == ("open" if name in here else "token")
+        assert choose_policy("", name, tls=True) == "token", "others reach it under another name"
+        assert choose_policy("open", name, tls=True) == "open"
+        assert choose_policy("token", name, tls=False) == "token"
     with pytest.raises(PolicyError, match="expected 'open' or 'token'"):
-        choose_policy("closed", "127.0.0.1")
+        choose_policy("closed", "127.0.0.1", tls=False)

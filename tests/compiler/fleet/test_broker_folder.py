@@ -165,6 +165,8 @@ def test_what_is_no_brokers_folder_is_left_alone(tmp_path: Path) -> None:
         configure(tmp_path)
     with pytest.raises(BrokerFolderError, match="make one with"):
         BrokerFolder(tmp_path)
+    with pytest.raises(BrokerFolderError, match="Not a directory"):
+        configure(tmp_path / "precious")
     with pytest.raises(ConfError, match="take another"):
         configure(tmp_path / "a b")
     with pytest.raises(CertificateError):
