@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("after-start", help="what the service runs once the agent is ready")
     options = parser.parse_args(arguments)
     layout = Layout(options.root.absolute())
+    os.umask(0o022)  # the agent's account reads what root unpacks, whatever the login's own habit is
     try:
         if options.command == "status":
             print(json.dumps(status(layout)))

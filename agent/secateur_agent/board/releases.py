@@ -49,6 +49,8 @@ def unpack(layout: Layout, archive: Path, release: str, python: str, unpacked_by
         with tarfile.open(archive, "r:gz") as tar:
             for member in _safe(tar):
                 tar.extract(member, packages, set_attrs=False)
+                # Neither owner nor time is taken over, and folders would be root's alone.
+                os.chmod(packages / member.name, 0o755 if member.isdir() or member.mode & 0o100 else 0o644)
     except (tarfile.TarError, OSError, EOFError) as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise SetupError(f"{archive}: cannot be unpacked: {error}; flash again") from None

@@ -17,6 +17,8 @@ COMMAND_LIMIT_S = 60.0
 HEALTH_LIMIT_S = 180.0
 STEADY_S = 10.0
 """A service that was not restarted for so long after it said that it is ready has started."""
+MOST_RESTARTS = 5
+"""One that ended so often by itself will not start."""
 
 
 def is_systemd(layout: Layout) -> bool:
@@ -101,6 +103,8 @@ def wait_healthy(layout: Layout, served: str, say: Callable[[str], None], limit_
         if shown.get("ActiveState") == "failed":
             return f"the service has failed ({shown.get('Result', '')}); see 'journalctl -u {UNIT}'"
         count = int(shown.get("NRestarts", "0") or 0)
+        if count >= MOST_RESTARTS:
+            return f"the agent ended {count} times by itself; see 'journalctl -u {UNIT}'"
         if shown.get("ActiveState") != "active" or count != restarts:
             since, restarts = time.monotonic(), count
         elif time.monotonic() - since >= STEADY_S and (not served or _answers(served)):

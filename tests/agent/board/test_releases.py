@@ -28,6 +28,21 @@ def test_a_release_has_a_python_of_its_own_that_finds_its_packages(layout: Layou
     assert subprocess.run(program, capture_output=True, text=True, check=True).stdout.split() == ["one", str(folder)]
 
 
+def test_what_root_unpacks_the_agents_account_can_read(layout: Layout) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        folder = tarfile.TarInfo("site-packages/thing")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o700
+        tar.addfile(folder)
+        file = tarfile.TarInfo("site-packages/thing/__init__.py")
+        file.mode = 0o600
+        tar.addfile(file)
+    release = unpacked(layout, "one", content.getvalue())
+    modes = {path.name: path.stat().st_mode & 0o777 for path in release.rglob("*") if not path.is_symlink()}
+    assert modes["thing"] == 0o755
+    assert modes["__init__.py"] == 0o644
+
+
 def test_a_release_that_is_there_is_not_unpacked_again(layout: Layout) -> None:
     folder = unpacked(layout, "one")
     assert unpacked(layout, "one", b"not an archive") == folder
