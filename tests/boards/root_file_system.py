@@ -40,7 +40,7 @@ _NOT_ON_A_BOARD = """
     drivers/nvme drivers/target drivers/accel drivers/video drivers/ata drivers/message drivers/crypto drivers/pinctrl
     drivers/net/wwan drivers/net/fddi drivers/edac drivers/md drivers/hid drivers/usb/serial drivers/usb/gadget
     drivers/usb/misc drivers/usb/storage net/bluetooth net/mac80211 net/wireless net/sctp net/openvswitch net/batman-adv
-    net/ceph net/rds net/tipc net/netfilter fs/xfs fs/btrfs fs/ocfs2 fs/gfs2 fs/ceph fs/nfs fs/nfsd fs/cifs fs/smb fs/f2fs
+    net/ceph net/rds net/tipc fs/xfs fs/btrfs fs/ocfs2 fs/gfs2 fs/ceph fs/nfs fs/nfsd fs/cifs fs/smb fs/f2fs
     fs/jfs fs/reiserfs fs/ubifs fs/nilfs2 fs/afs fs/9p
 """
 # No work in the background of a test: no updates, no trimming, no checks of LVM snapshots, no file systems for debugging.

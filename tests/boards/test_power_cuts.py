@@ -1,0 +1,126 @@
+"""The power goes at random instants of the first installation and of downloads: each time the board comes back and serves.
+
+The card has a cache of its own that only a flush empties, so that a cut loses what was written and not flushed. The instants
+come from a seed that is recorded; SECATEUR_BOARDS_SEED repeats one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.boards.board import Board, BoardFailed
+from tests.boards.conftest import Record
+from tests.boards.image import compressed_image
+from tests.boards.site import Site
+from tests.bundle_factory import make_bundle
+
+PROFILE = "raspberry-pi-4b"
+# Together the ten random instants that are asked for.
+CUTS_OF_INSTALL, CUTS_OF_DOWNLOAD = 5, 5
+
+
+@pytest.fixture(scope="module")
+def site(desk: Path) -> Iterator[Site]:
+    made = Site(desk / "site")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def chance(record: Record) -> random.Random:
+    """Where the instants come from."""
+    seed = int(os.environ.get("SECATEUR_BOARDS_SEED") or random.SystemRandom().randrange(10**6))
+    record("seed", seed)
+    return random.Random(seed)
+
+
+def test_power_cuts_during_the_first_installation(
+    site: Site, new_board: Callable[..., Board], chance: random.Random, record: Record
+) -> None:
+    device = "pi-cut-install"
+    board = new_board()
+    board.card.unlink()
+    site.flash(compressed_image(), board.card, device)
+    with board:
+        for number in range(CUTS_OF_INSTALL):
+            board.power_on()
+            # The setup program runs some seconds; what comes before is a boot like any other.
+            instant = _wait_for_setup(board) + chance.uniform(0, 25)
+            _sleep_until(board, instant)
+            state = "before its end" if not site.born(device) else "after its end"
+            board.power_cut()
+            record(f"cut_{number}_s", instant)
+            record(f"cut_{number}", state)
+        board.power_on()
+        site.wait("signed birth", lambda: site.born(device), 600, board)
+        record("last_power_on_to_birth_s", board.uptime_s)
+        assert board.run("systemctl is-active secateur-agent") == "active"
+
+
+def test_power_cuts_during_downloads_and_their_installation(
+    site: Site, new_board: Callable[..., Board], chance: random.Random, record: Record, desk: Path
+) -> None:
+    device = "pi-cut-download"
+    board = new_board()
+    board.card.unlink()
+    site.flash(compressed_image(), board.card, device)
+    with board:
+        board.power_on()
+        site.wait("signed birth", lambda: site.born(device), 600, board)
+        manifest = site.push(_bundle(desk, site, 0), device)
+        site.wait("the first model", lambda: site.committed(device, manifest), 300, board)
+        not_serving = 0
+        for number in range(CUTS_OF_DOWNLOAD):
+            before = site.reported(device)["boot"]
+            manifest = site.push(_bundle(desk, site, number + 1), device, chunk_kib=16)
+            time.sleep(chance.uniform(0, 20))
+            state = str(site.reported(device)["install"])
+            record(f"cut_{number}_in", state)
+            board.power_cut()
+            board.power_on()
+            # It serves the model of before or the new one, and the new one in the end.
+            try:
+                board.wait_until(_SERVES, 300)
+            except BoardFailed:
+                not_serving += 1
+            record(f"cut_{number}_power_on_to_serving_s", board.uptime_s)
+            check = partial(site.committed, device, manifest)
+            assert site.wait("the new model", check, 400, board)["boot"] != before
+        record("not_serving", not_serving)
+        assert not_serving == 0
+
+
+_SERVES = """python3 - <<'END'
+import json, urllib.request
+body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [0.5, -1, 2, 0.25]}]}
+url = "http://127.0.0.1:8000/v2/models/toy/infer"
+request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+print(json.load(urllib.request.urlopen(request, timeout=20)))
+END"""
+
+
+def _bundle(desk: Path, site: Site, number: int) -> Path:
+    """A toy ladder with megabytes beside it, so that the download takes a while; each number is another one."""
+    folder = desk / f"bundle-{number}"
+    folder.mkdir()
+    widths = [(16, 8, 4), (16, 12, 4), (16, 10, 6), (14, 8, 4), (12, 8, 4), (16, 6, 2)][number]
+    return make_bundle(
+        folder, site.keys, profile=PROFILE, widths=widths, ballast_bytes=((4 << 20) + 4096 * number) if number else 0
+    )
+
+
+def _wait_for_setup(board: Board) -> float:
+    """Wait until the setup program runs, or the agent does already. Returns: seconds since power-on."""
+    return board.wait_until("test -d /opt/secateur || pgrep -f secateur-setup", 300, every_s=0.3)
+
+
+def _sleep_until(board: Board, uptime_s: float) -> None:
+    time.sleep(max(0.0, uptime_s - board.uptime_s))
