@@ -60,6 +60,8 @@ def install(layout: Layout, folder: Path, say: Say, wait: bool) -> str:
     _wipe_secrets(folder, wanted)
     service.restart(layout, wait)
     problem = service.wait_healthy(layout, served, say) if wait else ""
+    if wait and releases.current(layout) != wanted.release:  # by what runs before each start
+        raise SetupError(f"{wanted.release}: it did not start; {releases.current(layout)} runs again")
     if problem and layout.trial.exists():
         go_back(layout, before, say)
         raise SetupError(f"{wanted.release}: {problem}; {before} runs again")

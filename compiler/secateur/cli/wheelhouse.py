@@ -11,6 +11,7 @@ from secateur.cli.console import print_fields, print_json, print_table, size
 from secateur.cli.options import JsonOption
 from secateur.flash import wheelhouse
 from secateur.flash.cache import cache_folder
+from secateur.flash.local import local_target
 from secateur.flash.systems import SYSTEMS, target_of_system
 from secateur.flash.target import Target, make_target
 from secateur.flash.wheelhouse import Wheelhouse, WheelhouseError
@@ -56,6 +57,7 @@ def build(
     glibc: Annotated[
         str, typer.Option(metavar="VERSION", help="C library of another system, with --python.", show_default=False)
     ] = "",
+    here: Annotated[bool, typer.Option("--here", help="For the system of this machine.")] = False,
     extra_wheels: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Wheels that no index has; they come first.", show_default=False)
     ] = None,
@@ -73,12 +75,14 @@ def build(
       secateur wheelhouse build --profile raspberry-pi-5 --system bookworm --system trixie
       secateur wheelhouse build --profile jetson-orin-nano --system jammy --extra-wheels ./jetson-wheels
     """
-    if bool(python) != bool(glibc) or bool(system) == bool(python):
-        raise WheelhouseError("say for which system: --system CODENAME, or --python VERSION with --glibc VERSION")
+    if bool(python) != bool(glibc) or [bool(system), bool(python), here].count(True) != 1:
+        raise WheelhouseError("say for which system: --system CODENAME, or --python VERSION with --glibc VERSION, or --here")
     built: list[Wheelhouse] = []
     for name in profile:
         found = load(name)
         targets: list[Target] = [target_of_system(each, found.cpu.arch, "--system") for each in system or []]
+        if here:
+            targets.append(local_target())
         if python:
             targets.append(make_target(python, found.cpu.arch, glibc, "--python"))
         for target in targets:

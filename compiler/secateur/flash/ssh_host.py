@@ -192,7 +192,8 @@ class BoardConnection:
                 async def follow() -> None:
                     async for text in process.stdout:
                         lines.append(str(text).rstrip())
-                        say(lines[-1])
+                        if lines[-1]:
+                            say(lines[-1])
 
                 _, complaint = await asyncio.wait_for(asyncio.gather(follow(), process.stderr.read()), limit_s)
                 done = await process.wait(check=False)
