@@ -35,7 +35,14 @@ $(LITE): .venv-%/.ready: agent/pyproject.toml device_profiles/pyproject.toml
 		(test $* = tflite-runtime && rm -rf .venv-$* && mkdir .venv-$* && echo "tflite-runtime: no wheel for this Python; its tests are skipped")
 	@touch $@
 
-test: setup $(LITE) ## Run the tests
+# Wheels for this machine's own Python: what boards get, for a test that flashes a copy of this machine.
+.wheels/.ready: agent/pyproject.toml | setup
+	sh tests/install_packages.sh
+	$(BIN)/secateur wheelhouse build --profile linux-x86-64 --here --wheelhouse .wheels
+	@touch $@
+
+test: setup $(LITE) .wheels/.ready ## Run the tests; as root it installs the Debian packages that they need
+	sh tests/install_packages.sh
 	$(BIN)/python -m tests.arm64.machine
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile
 

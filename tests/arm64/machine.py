@@ -37,7 +37,7 @@ def prepare() -> Path:
     """
     missing = [name for name in _NEEDED if shutil.which(name) is None]
     if missing:
-        raise RuntimeError(f"{', '.join(missing)}: not installed; 'sh tests/arm64/install_packages.sh' does that, as root")
+        raise RuntimeError(f"{', '.join(missing)}: not installed; 'sh tests/install_packages.sh' does that, as root")
     python = cached("arm64-python", [_PACKAGES, _SOURCE], _install_python)
     archive = environment_archive(BUILD)
     made = cached("arm64-machine", [python.name, archive.name], lambda folder: _join(python, archive, folder / "root"))
