@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
+import resource
 import shlex
 import socket
 import threading
@@ -64,6 +65,7 @@ class Board:
         self._lock = threading.RLock()
         self._seen = 0
         self._powered_on_at = 0.0
+        self._children_before_s = 0.0
         self._fault = ""
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -81,6 +83,7 @@ class Board:
         self._fault = ""
         self._seen = self._console_size()
         self._powered_on_at = time.monotonic()
+        self._children_before_s = _ended_children_s()
         self._boot()
         self._minder = threading.Thread(target=self._mind, daemon=True)
         self._minder.start()
@@ -122,6 +125,13 @@ class Board:
     def uptime_s(self) -> float:
         """Seconds since power-on, resets included."""
         return time.monotonic() - self._powered_on_at
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of processor that emulating it has taken since power-on: on a busy machine more telling than the time."""
+        with self._lock:
+            running = self._machine.cpu_s if self._machine is not None else 0.0
+        return _ended_children_s() - self._children_before_s + running
 
     @property
     def console(self) -> str:
@@ -292,6 +302,11 @@ class Board:
 
     def _console_size(self) -> int:
         return len(self._console_bytes())
+
+
+def _ended_children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _free_port() -> int:

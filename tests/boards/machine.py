@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tests.boards.firmware import BootFiles
 from tests.boards.qmp import Qmp
 
@@ -72,6 +74,15 @@ class Machine:
     def pids(self) -> list[int]:
         """Processes of this board."""
         return [process.pid for process in (self._card, self._qemu) if process is not None]
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of processor that it has taken; 0 if it is off."""
+        try:
+            times = [psutil.Process(pid).cpu_times() for pid in self.pids]
+        except psutil.NoSuchProcess:
+            return 0.0
+        return sum(each.user + each.system for each in times)
 
     @property
     def running(self) -> bool:

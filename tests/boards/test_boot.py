@@ -22,6 +22,7 @@ def test_board_boots_and_shuts_down(new_board: NewBoard, record: Record) -> None
         board.wait_for("login:", 240)
         record("login_s", board.uptime_s)
         record("running_s", board.wait_until(_BOOTED, 120))
+        record("running_cpu_s", board.cpu_s)
         assert board.run("uname -m; findmnt -n -o FSTYPE /boot/firmware").split() == ["aarch64", "vfat"]
         assert board.run("dpkg --audit; systemctl --failed --no-legend") == ""
         assert len(board.run("cat /etc/machine-id")) == 32
