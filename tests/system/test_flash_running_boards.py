@@ -1,4 +1,4 @@
-"""``secateur flash ssh`` on a running board: a copy of this machine with a systemd and an SSH server of its own.
+"""``secateur flash ssh`` and ``local`` on a running board: a copy of this machine with its own systemd and SSH server.
 
 The processor is this machine's (x86), all else is real: sshd, sudo, systemd, mosquitto with TLS, the controller, the agent.
 """
@@ -187,6 +187,23 @@ def test_unflash_leaves_no_file_behind(bench: Bench) -> None:
     again = bench.secateur("unflash", *bench.login(), "--yes")
     assert again.returncode == 1
     assert "nothing is installed there" in again.stderr
+
+
+def test_a_machine_flashes_itself_and_is_clean_again(bench: Bench) -> None:
+    """``secateur flash local`` and ``unflash``, run on the board itself, which has this checkout."""
+    kept = bench.board.root / "root" / "keys"  # its /tmp is another than ours
+    shutil.copytree(bench.keys.folder, kept)
+    variables = "PYTHONDONTWRITEBYTECODE=1 XDG_CACHE_HOME=/root/.cache SECATEUR_STATE=/root/.state"
+    command = f"{variables} {sys.executable} -m secateur.cli"
+    options = f"--profile linux-x86-64 --no-broker --keys /root/keys --wheelhouse {WHEELS} --listen 127.0.0.1:{bench.port}"
+    done = bench.board.run(f"{command} flash local --id bench-1 {options} --json 2>/dev/null")
+    assert json.loads(done.stdout)["device"] == "bench-1", done
+    assert bench.shown("ActiveState") == "active"
+    assert bench.status()["device"] == "bench-1"
+    assert bench.board.run(f"{command} unflash").returncode == 1  # nobody can be asked
+    assert bench.board.run(f"{command} unflash --yes").returncode == 0
+    shutil.rmtree(kept)
+    assert bench.board.left_behind() == {}
 
 
 def _break_environments(folder: Path) -> None:
