@@ -59,6 +59,15 @@ def test_the_page_explains_every_figure_and_shows_every_row() -> None:
     assert "make bench" in page
 
 
+def test_the_summary_shows_the_worst_row_of_each_figure() -> None:
+    better = [dataclasses.replace(OLD, case=f"network {value}", value=value, met=True) for value in (1.01, 1.04, 1.02)]
+    page = render_page(better, FIGURES)
+    assert "| [`bundle-ratio`](#bundle-ratio) | 1.04 | ≤ 1.1 | yes |" in page
+    least = dataclasses.replace(OLD, id="vs-torch-pruning", target="≥ 0", unit="points", met=True)
+    rows = [dataclasses.replace(least, case=f"point {value}", value=value, met=value >= 0) for value in (0.7, -0.4, -0.5)]
+    assert "| -0.5 points | ≥ 0 | **no** |" in render_page(rows, FIGURES)
+
+
 def test_targets_are_compared_as_they_read() -> None:
     assert FIGURES["bundle-ratio"].target == "≤ 1.1"
     assert FIGURES["bundle-ratio"].met(1.1)

@@ -47,14 +47,15 @@ def render_page(rows: Iterable[Row], figures: Mapping[str, Figure]) -> str:
 
 
 def _summary(rows: list[Row], figures: Mapping[str, Figure]) -> list[str]:
-    """One line per figure, with its worst row: the first that misses, else the first."""
+    """One line per figure, with its worst row: the lowest where the target is a least value, else the highest."""
     lines = ["| figure | value | target | met |", "|---|---|---|---|"]
     for figure in _ids(rows, figures):
         mine = [row for row in rows if row.id == figure]
         if not mine:
             lines.append(f"| [`{figure}`](#{figure}) | not measured yet | {figures[figure].target} | – |")
             continue
-        shown = next((row for row in mine if not row.met), mine[0])
+        worst = min if mine[0].target.startswith("≥") else max
+        shown = worst(mine, key=lambda row: row.value)
         values = " · ".join(_value(row) for row in (mine if len(mine) <= 2 else [shown]))
         lines.append(f"| [`{figure}`](#{figure}) | {values} | {shown.target} | {_met(shown)} |")
     return lines

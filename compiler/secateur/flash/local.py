@@ -72,7 +72,7 @@ def run_setup(program: Path, arguments: Sequence[str], told: Callable[[str], Non
     except OSError as error:
         raise FlashError(f"{command[0]}: {error.strerror}; run this as root") from None
     if process.returncode:
-        raise FlashError((complaint or ["setup failed"])[-1].removeprefix("secateur-setup: "))
+        raise FlashError((complaint or ["setup failed"])[-1].removeprefix("secateur-setup: failed: "))
     return last
 
 

@@ -95,7 +95,7 @@ async def _flash(job: Job, login: Login, payload_for: PayloadFor, told: Told, ma
         finally:
             await board.run(f"rm -rf {shlex.quote(folder)}")
         if code:
-            raise FlashError(f"{job.address}: {complaint.removeprefix('secateur-setup: ')}")
+            raise FlashError(f"{job.address}: {complaint.removeprefix('secateur-setup: failed: ')}")
         system = f"{target.machine}, Python {target.python}, glibc {target.glibc}"
         return Outcome(job, "installed", "", system, sent, board.host_key)
 
@@ -166,7 +166,7 @@ async def run_setup(
                     if code and "can't open file" in complaint:
                         raise FlashError(f"{job.address}: nothing is installed there")
                     if code:
-                        raise FlashError(f"{job.address}: {complaint.removeprefix('secateur-setup: ')}")
+                        raise FlashError(f"{job.address}: {complaint.removeprefix('secateur-setup: failed: ')}")
                     return Outcome(job, out.splitlines()[-1] if out else "done", host_key=board.host_key)
             except (ValueError, TargetError) as error:
                 return Outcome(job, problem=" ".join(str(error).split()))
