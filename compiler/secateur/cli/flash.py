@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from secateur.cli import flash_image, flash_local, flash_ssh
+from secateur.cli import flash_image, flash_local, flash_ssh, flash_termux
 
 _MANUAL = """Make a board a device of the fleet: all it needs is on it when it starts, no network is needed there.
 
@@ -12,6 +12,7 @@ _MANUAL = """Make a board a device of the fleet: all it needs is on it when it s
   secateur flash image    an SD card: Raspberry Pi OS or Debian, and what the agent needs
   secateur flash ssh      boards that run already, several at once; upgrades and returns of their agent
   secateur flash local    this machine itself
+  secateur flash termux   an Android phone with Termux, by its SSH server or by adb
 """
 
 
@@ -21,4 +22,5 @@ def register(app: typer.Typer) -> None:
     flash_image.register(group)
     flash_ssh.register(group)
     flash_local.register(group)
+    flash_termux.register(group)
     app.add_typer(group, name="flash")

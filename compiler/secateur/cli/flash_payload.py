@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -167,18 +167,23 @@ def payload_factory(
     )
 
 
-def with_payload(command: Callable[..., None]) -> Callable[..., None]:
+def with_payload(command: Callable[..., None], profile: str = "", later: bool = False) -> Callable[..., None]:
     """Give a command the options of `payload_factory`; it gets their result as ``payloads``.
 
     Args:
         command: a command with a keyword parameter ``payloads``.
+        profile: the profile unless another one is given; '' if it must be given.
+        later: the command gets a function that returns the result, since it does not always need it.
     """
     own = [one for one in _parameters(command) if one.name != "payloads"]
-    shared = _parameters(payload_factory)
+    shared = [
+        one.replace(default=profile) if one.name == "profile" and profile else one for one in _parameters(payload_factory)
+    ]
 
     @wraps(command)
     def wrapped(**values: Any) -> None:
-        command(payloads=payload_factory(**{one.name: values.pop(one.name) for one in shared}), **values)
+        make = partial(payload_factory, **{one.name: values.pop(one.name) for one in shared})
+        command(payloads=make if later else make(), **values)
 
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *shared)]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
