@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -113,10 +114,10 @@ def test_board_without_a_clock_chip_wakes_up_in_the_past(new_board: NewBoard, re
     with new_board(clock="1970-01-01T00:00:00") as board:
         board.power_on()
         board.wait_until(_BOOTED, 240)
-        # systemd raises the clock to its own build or to the last time that it kept: never later than that.
-        year = int(board.run("date +%Y"))
-        record("year", year)
-        assert 1970 <= year < 2026
+        # systemd raises the clock from 1970 to when it was built itself, and that is all that is known.
+        behind_s = time.time() - int(board.run("date +%s"))
+        record("behind_days", behind_s / 86400)
+        assert behind_s > 86400
 
 
 def test_what_does_not_happen_is_told_with_the_end_of_the_console(new_board: NewBoard) -> None:
