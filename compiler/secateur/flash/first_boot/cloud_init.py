@@ -23,6 +23,11 @@ from secateur.flash.settings import Settings
 
 _FOLDERS = ("/boot/firmware", "/boot/efi", "/boot")
 _GRUB = "/etc/default/grub.d/90-secateur.cfg"
+# cloud-init notes that a module has run before it runs it (FileSemaphores of its helpers.py): after a power cut in the
+# middle it would leave out the rest for ever. Until the setup program has ended, every start is a first one.
+_INSTANCE = "/var/lib/cloud/instance"
+_ENDED = f"{_INSTANCE}/secateur-setup-ended"
+_RUN_AGAIN = f"[ -e {_ENDED} ] || rm -f {_INSTANCE}/sem/config_*"
 
 
 class RaspberryCloudInit(Mechanism):
@@ -111,6 +116,8 @@ def _user_data(settings: Settings, before: list[list[str]]) -> bytes:
         # Only the line of the own name, so that a later change of the name lasts.
         "manage_etc_hosts": "localhost",
         "manage_resolv_conf": False,
+        # The only one of cloud-init's modules that runs at every start, and before all that matter here.
+        "bootcmd": [["sh", "-c", _RUN_AGAIN]],
     }
     if settings.user is not None:
         user = settings.user
@@ -126,7 +133,7 @@ def _user_data(settings: Settings, before: list[list[str]]) -> bytes:
         commands.append(["systemctl", "enable", "--now", "ssh"])
     if settings.wifi is not None:
         commands.append(["rfkill", "unblock", "wifi"])
-    commands.append(["sh", "-c", find_and_install(_FOLDERS)])
+    commands.append(["sh", "-c", f"({find_and_install(_FOLDERS)}); status=$?; : >{_ENDED}; sync; exit $status"])
     table["runcmd"] = commands
     return _yaml(table, "#cloud-config\n")
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,30 @@ def test_settings_and_setup_program_go_into_user_data(tmp_path: Path) -> None:
     assert f"python3 $at/secateur/{SETUP_PROGRAM} install $at/secateur" in table["runcmd"][-1][2]
     assert boot.text("user-data.before-secateur") == USER_DATA
     assert boot.text("meta-data.before-secateur") == META_DATA
+
+
+def test_a_first_boot_that_was_cut_off_is_run_again_until_setup_has_ended(tmp_path: Path) -> None:
+    """cloud-init marks a module as run before it runs it, and would leave it out after a power cut (its FileSemaphores)."""
+    table = _table(_customised(make_image(tmp_path / "x.img", TRIXIE), Settings("pi-kitchen")).text("user-data"))
+    instance = tmp_path / "instance"
+    semaphores = [instance / "sem" / name for name in ("config_runcmd", "config_scripts_user", "config_users_groups")]
+    (instance / "sem").mkdir(parents=True)
+
+    def run(command: list[str], setup: str) -> int:
+        text = command[2].replace("/var/lib/cloud/instance", str(instance))
+        return subprocess.run(["sh", "-c", re.sub(r"^\(.*?\); status", f"({setup}); status", text)], check=False).returncode
+
+    def left_after_a_start() -> list[Path]:
+        for each in semaphores:
+            each.touch()
+        assert run(table["bootcmd"][0], "") == 0
+        return [each for each in semaphores if each.exists()]
+
+    assert left_after_a_start() == []
+    assert run(table["runcmd"][-1], "kill -9 $$") == -9
+    assert left_after_a_start() == [], "cut off in the middle: all of it is run again"
+    assert run(table["runcmd"][-1], "exit 3") == 3
+    assert left_after_a_start() == semaphores, "setup has ended, well or badly"
 
 
 def test_the_instance_is_new_and_the_same_in_meta_data_and_kernel_line(tmp_path: Path) -> None:
