@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from . import files
 from .layout import Layout
 
 LATEST_S = 4_102_444_800
@@ -33,7 +34,7 @@ def kept_floor_s(layout: Layout) -> float:
 
 def _number(path: Path) -> float:
     try:
-        found = float(path.read_bytes()[:40])
+        found = float(files.read_foreign(path, 40))
     except (OSError, ValueError):
         return 0.0
     return found if 0 <= found <= LATEST_S else 0.0

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 _PIECE = 1 << 20
 
 
 def write(path: Path, content: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
-    """Replace a file as a whole."""
+    """Replace a file as a whole. The folder may be another account's: a link that lies there is replaced, never followed."""
     draft = path.with_name(f".{path.name}.draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
@@ -54,6 +57,21 @@ def flush_folder(path: Path) -> None:
         os.fsync(descriptor)
     except OSError:
         pass  # FAT under some kernels does not do folders; the files themselves were flushed
+    finally:
+        os.close(descriptor)
+
+
+def read_foreign(path: Path, most: int) -> bytes:
+    """Read a small file of a folder that another account owns: no link, no pipe that would never end.
+
+    Raises:
+        OSError: if it is not there, or not a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return os.read(descriptor, most)
     finally:
         os.close(descriptor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import platform
@@ -122,18 +123,26 @@ def _check_system(wanted: Provision) -> None:
 def _check_files(layout: Layout, folder: Path, wanted: Provision) -> None:
     """Every file is there and whole; a secret may have been moved by a run that was cut off."""
     for name, file in wanted.files.items():
-        moved = layout.state if name == TOKEN else layout.config
-        places = [folder / name] + ([moved / name] if file.secret else [])
+        places = [folder / name] + ([layout.config / name] if file.secret and name != TOKEN else [])
         if name == provision.ENVIRONMENT and (layout.releases / wanted.release).is_dir():
             continue
         if name == TOKEN and releases.current(layout) == wanted.release:
             continue  # the agent has run since, and removes it once it is enrolled
+        if name == TOKEN and _token_is_moved(layout, file.sha256):
+            continue
         try:
             if not any(place.is_file() and files.sha256(place) == file.sha256 for place in places):
                 there = "is not what the host wrote" if places[0].exists() else "is missing"
                 raise SetupError(f"{places[0]}: {there}; the card or the transfer is damaged: flash again")
         except OSError as error:
             raise SetupError(f"{places[0]}: cannot be read: {error.strerror}; the card is damaged") from None
+
+
+def _token_is_moved(layout: Layout, sha256: str) -> bool:
+    try:
+        return hashlib.sha256(files.read_foreign(layout.state / TOKEN, 4096)).hexdigest() == sha256
+    except OSError:
+        return False
 
 
 def _keep_for_return(release: Path, folder: Path, wanted: Provision) -> None:
