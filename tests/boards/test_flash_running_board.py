@@ -113,7 +113,7 @@ def test_an_upgrade_keeps_model_and_key_and_can_be_rolled_back(
     assert second != first
     desk.serves(models[-1])
     with _timed(desk.board, record, "rollback"):
-        desk.secateur("flash", "ssh", "--profile", PROFILE, "--rollback", "--json")
+        desk.secateur("flash", "ssh", "--rollback", "--json")
     assert desk.release() == first
     desk.serves(models[-1])
     assert desk.site.device(DEVICE)["birth"]["public_key"] == key

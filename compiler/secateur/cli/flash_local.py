@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -20,11 +21,11 @@ from secateur_agent.protocol.topics import TopicError, checked_id
 
 def register(group: typer.Typer) -> None:
     """Add the command."""
-    group.command("local")(with_payload(local))
+    group.command("local")(with_payload(local, later=True))
 
 
 def local(
-    payloads: Payloads,
+    payloads: Callable[[], Payloads],
     device_id: Annotated[
         str, typer.Option("--id", metavar="ID", help="Id of the device. Default: the host's name.", show_default=False)
     ] = "",
@@ -50,14 +51,15 @@ def local(
             raise FlashError("this machine: nothing is installed")
         this_machine.run_setup(this_machine.INSTALLED, ["rollback"], lambda line: told(device, line))
         return
+    made = payloads()
     target = this_machine.local_target()
-    before = last_births(payloads.access.state, [device]) if payloads.access.broker else None
-    payload = payloads.payload_on(device, target, this_machine.local_device() == device)
+    before = last_births(made.access.state, [device]) if made.access.broker else None
+    payload = made.payload_on(device, target, this_machine.local_device() == device)
     this_machine.install(payload, lambda line: told(device, line))
-    births = wait_for_births(payloads.access.state, before, [device], told)
+    births = wait_for_births(made.access.state, before, [device], told)
     if before is not None and not births[device]:
         raise FlashError(f"{device}: did not introduce itself to the host; see 'journalctl -u secateur-agent'")
-    if before is None and payloads.access.broker:
+    if before is None and made.access.broker:
         print("no controller runs here: that the device reaches it is not checked", file=sys.stderr)
     if as_json:
         print_json({"device": device, "system": target.name, "enrolled": births[device]})

@@ -150,6 +150,8 @@ def payload_factory(
     ] = None,
 ) -> Payloads:
     """Return what boards get; its parameters are options of every command that has `with_payload`."""
+    if not profile:
+        raise FlashError("say which boards these are: --profile NAME; see 'secateur profiles list'")
     root = keys_folder(keys) / "root.json"
     if not root.exists():
         raise KeysError(f"keys {root.parent}: none there; create them with 'secateur keys init'")
@@ -173,11 +175,13 @@ def with_payload(command: Callable[..., None], profile: str = "", later: bool = 
     Args:
         command: a command with a keyword parameter ``payloads``.
         profile: the profile unless another one is given; '' if it must be given.
-        later: the command gets a function that returns the result, since it does not always need it.
+        later: the command gets a function that returns the result, since it does not always need it; only then the
+            profile must be given.
     """
     own = [one for one in _parameters(command) if one.name != "payloads"]
     shared = [
-        one.replace(default=profile) if one.name == "profile" and profile else one for one in _parameters(payload_factory)
+        one.replace(default=profile) if one.name == "profile" and (profile or later) else one
+        for one in _parameters(payload_factory)
     ]
 
     @wraps(command)

@@ -45,11 +45,11 @@ AtOnceOption = Annotated[int, typer.Option(help="How many boards at the same tim
 
 def register(group: typer.Typer) -> None:
     """Add the command."""
-    group.command("ssh")(with_payload(ssh))
+    group.command("ssh")(with_payload(ssh, later=True))
 
 
 def ssh(
-    payloads: Payloads,
+    payloads: Callable[[], Payloads],
     hosts: HostsArgument,
     identity: IdentityOption = None,
     user: UserOption = "",
@@ -76,18 +76,21 @@ def ssh(
       secateur flash ssh pi@cam-1.local --profile raspberry-pi-5 --broker-folder ~/secateur-broker
       secateur flash ssh cam-1=pi@192.168.1.20 cam-2=pi@192.168.1.21 --profile raspberry-pi-4b --broker-folder …
       secateur flash ssh nano@jetson.local --profile jetson-orin-nano --extra-wheels ./wheels --broker-folder …
+      secateur flash ssh pi@cam-1.local --rollback
     """
     jobs = make_jobs(hosts, user)
+    # First of all, so that nobody is asked for a password in vain.
+    made = None if rollback else payloads()
     login = make_login(identity, ask_password, ask_sudo_password, accept_new_host_keys, known_hosts)
     told = teller(as_json)
-    if rollback:
+    if made is None:
         finish(asyncio.run(run_setup(jobs, login, ["rollback"], told, at_once)), {}, as_json)
         return
     devices = [job.device for job in jobs]
-    before = last_births(payloads.access.state, devices) if payloads.access.broker else None
-    outcomes = asyncio.run(flash_hosts(jobs, login, payloads.payload_on, told, at_once))
+    before = last_births(made.access.state, devices) if made.access.broker else None
+    outcomes = asyncio.run(flash_hosts(jobs, login, made.payload_on, told, at_once))
     installed = [outcome.job.device for outcome in outcomes if not outcome.problem]
-    births = wait_for_births(payloads.access.state, before, installed, told) if installed else {}
+    births = wait_for_births(made.access.state, before, installed, told) if installed else {}
     if before is not None:
         outcomes = [
             msgspec.structs.replace(
@@ -97,7 +100,7 @@ def ssh(
             else each
             for each in outcomes
         ]
-    elif payloads.access.broker:
+    elif made.access.broker:
         print("no controller runs here: that the boards reach it is not checked", file=sys.stderr)
     finish(outcomes, births, as_json)
 
