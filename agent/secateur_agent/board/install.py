@@ -53,10 +53,14 @@ def install(layout: Layout, folder: Path, say: Say, wait: bool) -> str:
     before = releases.current(layout)
     served = service.served_now(layout) if before and wait else ""
     _record(layout, wanted, made)
+    proven = releases.proven(layout)
+    # Before anything is placed: if it is cut off now, the old release may not start with the new one's configuration.
+    if proven and proven != wanted.release:
+        releases.begin_trial(layout, wanted.release, proven, watched=wait)
+    else:
+        releases.end_trial(layout)
     _place(layout, folder, wanted, owner)
-    if before and before != wanted.release:
-        releases.begin_trial(layout, wanted.release, before, watched=wait)
-    releases.switch(layout, wanted.release)
+    releases.switch(layout, wanted.release, proven if proven != wanted.release else None)
     service.enable(layout)
     _wipe_secrets(folder, wanted)
     service.restart(layout, wait)
@@ -64,8 +68,8 @@ def install(layout: Layout, folder: Path, say: Say, wait: bool) -> str:
     if wait and releases.current(layout) != wanted.release:  # by what runs before each start
         raise SetupError(f"{wanted.release}: it did not start; {releases.current(layout)} runs again")
     if problem and layout.trial.exists():
-        go_back(layout, before, say)
-        raise SetupError(f"{wanted.release}: {problem}; {before} runs again")
+        go_back(layout, proven, say)
+        raise SetupError(f"{wanted.release}: {problem}; {proven} runs again")
     if problem:
         raise SetupError(f"{wanted.release}: {problem}")
     if wait:
@@ -82,7 +86,7 @@ def go_back(layout: Layout, release: str, say: Say, start: bool = True) -> None:
     for name in _KEPT:
         if (kept / name).is_file():
             _put(layout, name, (kept / name).read_bytes(), _owner_of(layout))
-    releases.switch(layout, release)
+    releases.take_back(layout, release)
     releases.end_trial(layout)
     service.enable(layout)
     if start:

@@ -84,8 +84,17 @@ def current(layout: Layout) -> str:
 
 
 def previous(layout: Layout) -> str:
-    """Return the name of the release before it, '' if there is none."""
-    return _target(layout.previous)
+    """Return the name of the release before it, '' if there is none; a switch that was cut off leaves both links alike."""
+    name = _target(layout.previous)
+    return name if name != current(layout) else ""
+
+
+def proven(layout: Layout) -> str:
+    """Return the release to return to from a new one: the current one, or the one before if that is itself on trial."""
+    now, note = current(layout), _note(layout)
+    before = str(note.get("before", ""))
+    on_trial = bool(now) and note.get("release") == now
+    return before if on_trial and before and (layout.releases / before).is_dir() else now
 
 
 def _target(link: Path) -> str:
@@ -96,14 +105,48 @@ def _target(link: Path) -> str:
     return name if link.is_dir() else ""
 
 
-def switch(layout: Layout, release: str) -> None:
-    """Let a release be the current one."""
-    before = current(layout)
-    if before == release:
+def switch(layout: Layout, release: str, before: str | None = None) -> None:
+    """Let a release be the current one.
+
+    Args:
+        layout: where things lie.
+        release: its name.
+        before: the one that is to be called previous from now on, '' for none; the one that was current if None.
+    """
+    now = current(layout)
+    if now == release:
         return
-    if before:
-        files.link(layout.previous, f"releases/{before}")
-    files.link(layout.current, f"releases/{release}")
+    before = now if before is None else before
+    if _target(layout.previous) == release:  # cut off in between, the link to it must not be lost
+        files.link(layout.current, f"releases/{release}")
+        _call_previous(layout, before)
+    else:
+        _call_previous(layout, before)
+        files.link(layout.current, f"releases/{release}")
+
+
+def take_back(layout: Layout, release: str) -> None:
+    """Return to a release. One that is on trial does not become the previous one: that is what it was before the trial."""
+    note = _note(layout)
+    before = str(note.get("previous", "")) if note and note.get("release") == current(layout) else None
+    switch(layout, release, before if before is None or (layout.releases / before).is_dir() else "")
+
+
+def _call_previous(layout: Layout, release: str) -> None:
+    if release:
+        files.link(layout.previous, f"releases/{release}")
+    else:
+        layout.previous.unlink(missing_ok=True)
+        files.flush_folder(layout.opt)
+
+
+def _note(layout: Layout) -> dict[str, object]:
+    """The note of a trial; empty if there is none or it is damaged."""
+    try:
+        table = json.loads(layout.trial.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return table if isinstance(table, dict) else {}
 
 
 def begin_trial(layout: Layout, release: str, before: str, watched: bool) -> None:
@@ -115,8 +158,10 @@ def begin_trial(layout: Layout, release: str, before: str, watched: bool) -> Non
         before: the one to return to.
         watched: whether this program waits for the end of the trial; until the next boot, then.
     """
-    boot = _boot_id(layout) if watched else ""
-    files.write(layout.trial, json.dumps({"release": release, "before": before, "starts": 0, "watched": boot}).encode())
+    boot, now, note = _boot_id(layout) if watched else "", current(layout), _note(layout)
+    kept = str(note.get("previous", "")) if now and note.get("release") == now else previous(layout)
+    table = {"release": release, "before": before, "previous": kept, "starts": 0, "watched": boot}
+    files.write(layout.trial, json.dumps(table).encode())
 
 
 def is_watched(layout: Layout) -> bool:
