@@ -101,8 +101,8 @@ def prepare(path: Path) -> Setup:
     )
 
 
-def _hold(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _hold(path: Path, create: int = os.O_CREAT) -> int:
+    descriptor = os.open(path, os.O_RDWR | create | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -114,7 +114,8 @@ def _hold(path: Path) -> int:
 def is_held(state: Path) -> bool:
     """Return whether an agent runs on this state folder."""
     try:
-        os.close(_hold(state / "lock"))
+        # Whoever asks may be root, and a file of root's is one that the agent cannot open.
+        os.close(_hold(state / "lock", create=0))
     except SetupError:
         return True
     except OSError:

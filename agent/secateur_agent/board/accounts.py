@@ -8,26 +8,31 @@ from .errors import SetupError
 from .layout import USER, Layout
 
 
-def ensure(layout: Layout) -> tuple[tuple[int, int] | None, bool]:
+def is_there(layout: Layout) -> bool:
+    """Whether there is an account of this name; none is ever needed where this is not a running system."""
+    return not layout.live or _numbers() is not None
+
+
+def ensure(layout: Layout) -> tuple[int, int] | None:
     """Make the account unless it is there.
 
     Returns:
-        Its user and group numbers (None if this is not a running system), and whether it was made now.
+        Its user and group numbers; None if this is not a running system.
 
     Raises:
         SetupError: if it cannot be made.
     """
     if not layout.live:
-        return None, False
+        return None
     known = _numbers()
     if known is not None:
-        return known, False
+        return known
     command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
     _run([*command, "--shell", "/usr/sbin/nologin", USER])
     made = _numbers()
     if made is None:
         raise SetupError(f"account {USER}: was made but is not found; check /etc/nsswitch.conf")
-    return made, True
+    return made
 
 
 def remove(layout: Layout) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from . import files, provision, releases, service
 from .around_start import after_start, before_start
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps(status(layout)))
             return 0
         # A start may be what an install waits for, so it must not wait for the install.
-        with contextlib.nullcontext() if options.command.endswith("-start") else _alone(layout):
+        with contextlib.nullcontext() if options.command.endswith("-start") else alone(layout):
             _run(options, layout)
     except (SetupError, OSError) as error:
         _tell(layout, f"failed: {' '.join(str(error).split())}", sys.stderr)
@@ -81,22 +82,37 @@ def status(layout: Layout) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _alone(layout: Layout) -> Iterator[None]:
+def alone(layout: Layout) -> Iterator[None]:
     """One setup at a time: first boot and a person with SSH may meet."""
     folder = layout.root / "run"
     if not folder.is_dir():
         yield
         return
-    with (folder / "secateur-setup.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            os.unlink(lock.name)
+    path = folder / "secateur-setup.lock"
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_the_same(lock.fileno(), path):
+                continue  # whoever had it removed it: another one may hold the next
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
-def _tell(layout: Layout, line: str, to: object) -> None:
-    print(f"secateur-setup: {line}", file=to, flush=True)  # type: ignore[call-overload]
+def _is_the_same(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _tell(layout: Layout, line: str, to: TextIO) -> None:
+    try:
+        print(f"secateur-setup: {line}", file=to, flush=True)
+    except OSError:  # who listened has gone; what has begun is finished all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), to.fileno())
     with contextlib.suppress(OSError):
         if layout.opt.is_dir() or layout.log.parent.is_dir():
             with layout.log.open("a", encoding="utf-8") as log:

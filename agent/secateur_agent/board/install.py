@@ -44,15 +44,19 @@ def install(layout: Layout, folder: Path, say: Say, wait: bool) -> str:
     _check_files(layout, folder, wanted)
     if clock.set_floor(layout, wanted.clock_s):
         say("the clock was behind and is set to when this payload was made")
-    owner, made = accounts.ensure(layout)
     layout.opt.mkdir(parents=True, exist_ok=True)
+    if not layout.program.exists():
+        _put(layout, PROGRAM, (folder / PROGRAM).read_bytes(), None)  # first, so that whatever comes next can be removed
+    if not accounts.is_there(layout):
+        _record(layout, account_made=True)
+    owner = accounts.ensure(layout)
     say(f"unpacking {wanted.release}")
     environment = folder / provision.ENVIRONMENT
     release = releases.unpack(layout, environment, wanted.release, wanted.python, wanted.unpacked_bytes)
     _keep_for_return(release, folder, wanted)
     before = releases.current(layout)
-    served = service.served_now(layout) if before and wait else ""
-    _record(layout, wanted, made)
+    served = bool(before) and wait and service.has_model(layout)
+    _record(layout, device=wanted.device, clock_s=wanted.clock_s)
     proven = releases.proven(layout)
     # Before anything is placed: if it is cut off now, the old release may not start with the new one's configuration.
     if proven and proven != wanted.release:
@@ -104,7 +108,7 @@ def roll_back(layout: Layout, say: Say) -> str:
     if not release:
         raise SetupError(f"{layout.opt}: there is no release before the one that runs")
     go_back(layout, release, say)
-    problem = service.wait_healthy(layout, "", say)
+    problem = service.wait_healthy(layout, False, say)
     if problem:
         raise SetupError(f"{release}: {problem}")
     return f"{release} runs again"
@@ -190,12 +194,12 @@ def _owner_of(layout: Layout) -> tuple[int, int] | None:
     return found.st_uid, found.st_gid
 
 
-def _record(layout: Layout, wanted: Provision, made: bool) -> None:
-    """Written before anything is placed, so that whatever there is can be removed."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        made = made or bool(json.loads(layout.record.read_bytes())["account_made"])
-    table = {"device": wanted.device, "clock_s": wanted.clock_s, "account_made": made}
-    files.write(layout.record, json.dumps(table).encode())
+def _record(layout: Layout, **changes: str | int | bool) -> None:
+    """Note what is done before it is done, so that whatever there is can be removed."""
+    table: dict[str, object] = {}
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        table.update(json.loads(layout.record.read_bytes()))
+    files.write(layout.record, json.dumps(table | changes).encode())
 
 
 def _wipe_secrets(folder: Path, wanted: Provision) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def unpack(layout: Layout, archive: Path, release: str, python: str, unpacked_by
                 tar.extract(member, packages, set_attrs=False)
                 # Neither owner nor time is taken over, and folders would be root's alone.
                 os.chmod(packages / member.name, 0o755 if member.isdir() or member.mode & 0o100 else 0o644)
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise SetupError(f"{archive}: cannot be unpacked: {error}; flash again") from None
     _make_python(draft, python)

@@ -23,7 +23,8 @@ def remove(layout: Layout, keep_state: bool) -> list[str]:
     Raises:
         SetupError: if nothing is installed, or something cannot be removed.
     """
-    places = [layout.opt, layout.config, *([] if keep_state else [layout.state])]
+    # What this program is run from comes last: if it is cut off, it can be run again.
+    places = [layout.config, *([] if keep_state else [layout.state]), layout.releases, layout.opt]
     if not any(place.exists() for place in (*places, layout.unit)):
         raise SetupError(f"{layout.opt}: nothing is installed here")
     try:
@@ -37,14 +38,14 @@ def remove(layout: Layout, keep_state: bool) -> list[str]:
             if file.exists():
                 file.unlink()
                 removed.append(str(file))
+        service.forget(layout)
+        if made and not keep_state:
+            accounts.remove(layout)
+            removed.append("account secateur")
         for place in places:
             if place.is_dir():
                 shutil.rmtree(place)
                 removed.append(str(place))
     except OSError as error:
         raise SetupError(f"{error.filename}: cannot be removed: {error.strerror}") from None
-    service.forget(layout)
-    if made and not keep_state:
-        accounts.remove(layout)
-        removed.append("account secateur")
     return removed

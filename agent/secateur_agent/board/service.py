@@ -30,13 +30,17 @@ def systemctl(*arguments: str, check: bool = True) -> str:
     """Run systemctl and return what it printed.
 
     Raises:
-        SetupError: if it fails and ``check`` is set.
+        SetupError: if it fails or does not end, and ``check`` is set.
     """
     try:
         done = subprocess.run(
             ["systemctl", *arguments], capture_output=True, text=True, timeout=COMMAND_LIMIT_S * 3, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired as error:
+        if not check:  # a service that never gets ready: whoever looks at its state decides
+            return ""
+        raise SetupError(f"systemctl {' '.join(arguments)}: {error}") from None
+    except OSError as error:
         raise SetupError(f"systemctl {' '.join(arguments)}: {error}") from None
     if check and done.returncode:
         text = " ".join((done.stderr or done.stdout).split())[:300]
@@ -82,12 +86,12 @@ def restart(layout: Layout, wait: bool) -> None:
         systemctl("restart", *([] if wait else ["--no-block"]), UNIT, check=False)
 
 
-def wait_healthy(layout: Layout, served: str, say: Callable[[str], None], limit_s: float = HEALTH_LIMIT_S) -> str:
+def wait_healthy(layout: Layout, served: bool, say: Callable[[str], None], limit_s: float = HEALTH_LIMIT_S) -> str:
     """Wait until the agent has started for good, and serves what it served before.
 
     Args:
         layout: where things lie.
-        served: where its inference server listens (``ADDRESS:PORT``) if a model was installed before, else ''.
+        served: whether it served a model before; where it listens may have changed since.
         say: told when a wait begins.
         limit_s: how long to wait.
 
@@ -107,7 +111,7 @@ def wait_healthy(layout: Layout, served: str, say: Callable[[str], None], limit_
             return f"the agent ended {count} times by itself; see 'journalctl -u {UNIT}'"
         if shown.get("ActiveState") != "active" or count != restarts:
             since, restarts = time.monotonic(), count
-        elif time.monotonic() - since >= STEADY_S and (not served or _answers(served)):
+        elif time.monotonic() - since >= STEADY_S and (not served or _serves(layout)):
             return ""
         time.sleep(0.5)
     return f"the agent did not {'serve its model' if served else 'start'} within {limit_s:.0f} s; see 'journalctl -u {UNIT}'"
@@ -127,14 +131,23 @@ def _answers(listen: str) -> bool:
         return False
 
 
-def served_now(layout: Layout) -> str:
-    """Return where the agent's server listens if it has a model, as the installed agent itself tells; else ''."""
+def has_model(layout: Layout) -> bool:
+    """Whether the agent runs and has a model, as the installed agent itself tells."""
+    return _listens(layout) != ""
+
+
+def _serves(layout: Layout) -> bool:
+    listen = _listens(layout)
+    return listen.startswith("unix:") or (listen != "" and _answers(listen))
+
+
+def _listens(layout: Layout) -> str:
+    """Where the server of the current release listens if it runs and has a model; else ''."""
     command = [str(layout.current / "bin/python"), "-I", "-m", "secateur_agent", "status", "--json"]
     command += ["--config", str(layout.config / "agent.toml")]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False)
         status: dict[str, Any] = json.loads(done.stdout)
-        listen = str(status["listen"])
-        return listen if status["model"] and status["running"] and not listen.startswith("unix:") else ""
+        return str(status["listen"]) if status["model"] and status["running"] else ""
     except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired):
         return ""

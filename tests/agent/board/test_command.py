@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from board_payloads import MakePayload
 
 from secateur.flash.setup_program import setup_program
+from secateur_agent.board.command import alone
 from secateur_agent.board.layout import Layout
 
 
@@ -64,3 +66,36 @@ def test_a_mistake_is_one_line(program: Path, layout: Layout, arguments: list[st
 
 def test_nothing_installed_is_a_status_too(program: Path, layout: Layout) -> None:
     assert json.loads(run(program, layout, "status").stdout) == {"device": "", "release": "", "previous": ""}
+
+
+def test_whoever_listens_may_go_away(program: Path, layout: Layout, make_payload: MakePayload) -> None:
+    """A connection that breaks in the middle: what has begun is finished."""
+    command = [sys.executable, "-I", "-S", str(program), "--root", str(layout.root), "install", str(make_payload())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        assert process.wait(60) == 0
+    assert json.loads(run(program, layout, "status").stdout)["release"] == "one"
+
+
+def test_one_setup_at_a_time_also_when_many_wait(layout: Layout) -> None:
+    (layout.root / "run").mkdir()
+    inside, most = [], []
+
+    def one() -> None:
+        for _ in range(50):
+            with alone(layout):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    assert len(most) == 300
+    assert not list((layout.root / "run").iterdir())

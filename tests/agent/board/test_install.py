@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from board_payloads import MakePayload
 
-from secateur_agent.board import releases
+from secateur_agent.board import accounts, releases
 from secateur_agent.board.errors import SetupError
 from secateur_agent.board.install import install, roll_back
 from secateur_agent.board.layout import Layout
@@ -105,6 +106,20 @@ def test_a_payload_for_another_system_is_refused(
     with pytest.raises(SetupError, match=f"the payload is for {text}"):
         install(layout, make_payload(**{key: value}), quiet, wait=True)
     assert not layout.opt.exists()
+
+
+def test_what_was_made_before_unpacking_failed_can_be_removed(
+    layout: Layout, make_payload: MakePayload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account too, and also if a later run finds it there."""
+    made: list[Layout] = []
+    monkeypatch.setattr(accounts, "is_there", lambda _layout: bool(made))
+    monkeypatch.setattr(accounts, "ensure", made.append)
+    with pytest.raises(SetupError, match="are needed"):
+        install(layout, make_payload(unpacked_bytes=1 << 39), quiet, wait=True)
+    assert layout.program.exists()
+    install(layout, make_payload(), quiet, wait=True)
+    assert json.loads(layout.record.read_bytes()) == {"account_made": True, "device": "cam-1", "clock_s": 1_700_000_000}
 
 
 def test_an_upgrade_keeps_the_release_before_and_a_person_can_return_to_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,34 @@ def test_what_the_agent_keeps_can_stay(layout: Layout, make_payload: MakePayload
     remove(layout, keep_state=True)
     assert (layout.state / "device.key").read_bytes() == b"key"
     assert not layout.opt.exists()
+
+
+def test_a_removal_that_is_cut_off_can_be_run_again(
+    layout: Layout, make_payload: MakePayload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is run from goes last."""
+    count, real = 0, shutil.rmtree
+    while True:
+        install(layout, make_payload(), quiet, wait=True)
+        calls: list[Path] = []
+
+        def cut(path: Path, calls: list[Path] = calls, after: int = count) -> None:
+            if len(calls) == after:
+                raise OSError(5, "cut off", str(path))
+            calls.append(path)
+            real(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "rmtree", cut)
+            try:
+                remove(layout, keep_state=False)
+                break
+            except SetupError:
+                assert layout.program.exists()
+        remove(layout, keep_state=False)
+        assert not files_below(layout.root)
+        count += 1
+    assert count == 4
 
 
 def test_where_nothing_is_installed_there_is_nothing_to_remove(layout: Layout) -> None:
