@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from secateur_agent.clock_floor import LATEST_S, RELEASE_FLOOR_S, floor_s
 from secateur_agent.store import write_atomic
-from secateur_agent.system_clock import LATEST_S, RELEASE_FLOOR_S, floor_s
 
 __all__ = ["RELEASE_FLOOR_S", "WallClock"]
 

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from secateur_agent.clock_floor import utc
 from secateur_agent.config import Config
 from secateur_agent.protocol.enrolment import TOKEN_BYTES, TokenError, decode_token, public_token_key
 from secateur_agent.store import write_atomic
 from secateur_agent.store.files import sync_folder
-from secateur_agent.system_clock import utc
 
 _MOST_BYTES = 16 << 10
 FILE = "enrolment.json"

@@ -6,9 +6,9 @@ import ssl
 import time
 from collections.abc import Callable
 
+from secateur_agent.clock_floor import utc
 from secateur_agent.link.broker import BrokerAddress
 from secateur_agent.link.events import Disconnected
-from secateur_agent.system_clock import utc
 
 # X509_V_ERR_… of OpenSSL's x509_vfy.h.
 _NOT_YET_VALID, _EXPIRED = 9, 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from board_payloads import MakePayload
 
@@ -62,3 +64,26 @@ def test_the_floor_is_what_the_agent_saved(layout: Layout) -> None:
     layout.state.mkdir(parents=True)
     (layout.state / "clock").write_bytes(b"1764000000\n")
     assert clock.kept_floor_s(layout) == 1764000000.0
+
+
+def test_a_clock_in_1970_is_set_and_one_that_may_be_right_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No clock chip: 1970, certificates "not yet valid" (Azure/iotedge#4062)."""
+    board, set_to = Layout(Path("/")), []
+    monkeypatch.setattr("time.clock_settime", lambda _clock, wall_s: set_to.append(wall_s))
+    monkeypatch.setattr("time.time", lambda: 12.0)
+    assert clock.set_floor(board, 1_764_000_000.0)
+    monkeypatch.setattr("time.time", lambda: 1_764_000_001.0)
+    assert not clock.set_floor(board, 1_764_000_000.0)
+    assert not clock.set_floor(board, clock.LATEST_S + 1.0)
+    assert set_to == [1_764_000_000.0]
+
+
+def test_a_clock_that_may_not_be_set_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container, say: the agent has to start all the same."""
+
+    def refuse(_clock: int, _wall_s: float) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("time.clock_settime", refuse)
+    monkeypatch.setattr("time.time", lambda: 12.0)
+    assert not clock.set_floor(Layout(Path("/")), 1_764_000_000.0)
