@@ -22,6 +22,7 @@ from secateur_agent.protocol.topics import checked_id
 
 _PASSWORD_VARIABLE = "SECATEUR_WIFI_PASSWORD"
 _NUMBER = re.compile(r"\{(?::0?[1-9]?d)?\}")
+_I2C = ("dtparam=i2c_arm=on",)
 _MOST_CARDS = 1000
 
 
@@ -72,6 +73,9 @@ def image(
         Path | None,
         typer.Option(metavar="FILE", help="That user's password as 'openssl passwd -6' prints it.", show_default=False),
     ] = None,
+    i2c: Annotated[
+        bool, typer.Option("--i2c", help="Switch a Raspberry Pi's I2C bus on, for an INA219 or INA226 that measures power.")
+    ] = False,
     yes: Annotated[str, typer.Option(metavar="DEVICE", help="Erase this card without asking.", show_default=False)] = "",
     max_size: Annotated[int, typer.Option(metavar="GB", help="A card with more is refused: it may be a disk.", min=1)] = 256,
     as_json: JsonOption = False,
@@ -103,7 +107,7 @@ def image(
     ids = _ids(device_id, count, first)
     login = _login(user, authorized_keys, password_hash_file)
     network = _network(wifi, wifi_password_file, wifi_country)
-    boards = _Boards(payloads, network, login)
+    boards = _Boards(network, login, _I2C if i2c else ())
     cap = max_size * block_devices.GB
     source = Path(image)
     with shown(as_json) as told:
@@ -165,8 +169,8 @@ def image(
 class _Boards:
     """What all boards of one call have in common."""
 
-    def __init__(self, payloads: Payloads, wifi: Wifi | None, user: User | None) -> None:
-        self.wifi, self._lines, self._user = wifi, payloads.config_lines, user
+    def __init__(self, wifi: Wifi | None, user: User | None, config_lines: tuple[str, ...]) -> None:
+        self.wifi, self._user, self._lines = wifi, user, config_lines
 
     def settings(self, device: str) -> Settings:
         return Settings(device, self.wifi, self._user, self._lines)

@@ -27,11 +27,7 @@ from secateur_profiles import Profile, load
 
 
 class Payloads:
-    """Makes what boards get. An environment is made once for each system; access is made for each board when it is written.
-
-    Attributes:
-        config_lines: lines for a Raspberry Pi's ``config.txt``.
-    """
+    """Makes what boards get: an environment once for each system, access for each board when it is written."""
 
     def __init__(
         self,
@@ -44,7 +40,7 @@ class Payloads:
         system: str,
         listen: str,
     ) -> None:
-        self.profile, self.access, self.config_lines = profile, access, ("dtparam=i2c_arm=on",)
+        self.profile, self.access = profile, access
         self._profile_file, self._trust_root = profile_file, trust_root
         self._wheels, self._extra, self._system, self._listen = wheels, extra_wheels, system, listen
         self._environments: dict[Target, Environment] = {}

@@ -18,10 +18,10 @@ from sqlalchemy.dialects.sqlite import insert
 
 from secateur.fleet.schema import devices, enrolments
 from secateur.fleet.store import Store, StoreError
+from secateur_agent.clock_floor import utc
 from secateur_agent.protocol.enrolment import TOKEN_BYTES, encode_token, public_token_key
 from secateur_agent.protocol.envelope import keyid_of
 from secateur_agent.protocol.topics import TopicError, checked_id
-from secateur_agent.system_clock import utc
 
 DEFAULT_LIFETIME_S = 30 * 86_400.0
 """A card that was written is booted within a month; one that was lost longer ago enrols nothing."""
