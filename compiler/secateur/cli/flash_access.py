@@ -50,8 +50,9 @@ class HostAccess:
             enrolled = any(each.used_key for each in enrolments.of(device))
         if not enrolled or (self.folder is not None and device not in self.folder.devices()):
             return None
-        username = device if self.folder is not None else self.username
-        return Access(self.broker, self.ca, username, "", "", keeps_password=bool(username))
+        if self.folder is None:  # one password for all: what is given now is what holds
+            return Access(self.broker, self.ca, self.username, self.password)
+        return Access(self.broker, self.ca, device, keeps_password=True)
 
 
 def host_access(

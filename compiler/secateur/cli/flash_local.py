@@ -52,6 +52,7 @@ def local(
         this_machine.run_setup(this_machine.INSTALLED, ["rollback"], lambda line: told(device, line))
         return
     made = payloads()
+    this_machine.check_service()
     target = this_machine.local_target()
     before = last_births(made.access.state, [device]) if made.access.broker else None
     payload = made.payload_on(device, target, this_machine.local_device() == device)

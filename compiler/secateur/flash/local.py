@@ -11,7 +11,7 @@ from pathlib import Path
 
 from secateur.flash.errors import FlashError
 from secateur.flash.payload import SETUP_PROGRAM, Payload
-from secateur.flash.target import PROBE, Target, target_of
+from secateur.flash.target import PROBE, Target, check_systemd, target_of
 
 PYTHON = "/usr/bin/python3"
 """The system's own: a service must not run a Python of somebody's home."""
@@ -30,6 +30,15 @@ def local_target() -> Target:
         return target_of(json.loads(done.stdout), "this machine")
     except (json.JSONDecodeError, AttributeError):
         raise FlashError(f"{PYTHON}: answers with something else: {done.stderr.strip()[-200:]!r}") from None
+
+
+def check_service() -> None:
+    """Check that the agent would be started here.
+
+    Raises:
+        secateur.flash.target.TargetError: if systemd does not run.
+    """
+    check_systemd({"systemd": os.path.isdir("/run/systemd/system")}, "this machine")
 
 
 def local_device() -> str:

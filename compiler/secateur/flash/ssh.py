@@ -13,7 +13,7 @@ import msgspec
 from secateur.flash.errors import FlashError
 from secateur.flash.payload import SETUP_PROGRAM, Payload
 from secateur.flash.ssh_host import Address, BoardConnection, Login
-from secateur.flash.target import Target, TargetError, target_of
+from secateur.flash.target import Target, TargetError, check_systemd, target_of
 
 SETUP_LIMIT_S = 900.0
 AT_ONCE = 4
@@ -79,6 +79,7 @@ async def _flash(job: Job, login: Login, payload_for: PayloadFor, told: Told, ma
         told(job.device, f"connected, host key {board.host_key}")
         probed = await board.probe()
         target = target_of(probed, str(job.address))
+        check_systemd(probed, str(job.address))
         await board.become_root(int(probed.get("uid", -1)))
         _check_room(job, probed, 0)
         same = await _device_now(board) == job.device

@@ -123,11 +123,12 @@ class BoardConnection:
         """
         code, out, complaint = await self.run(f"/usr/bin/python3 -I -c {shlex.quote(PROBE)}")
         if code:
-            missing = "not found" in complaint or code == 127
+            # python3-minimal has a Python without most of its library.
+            missing = "not found" in complaint or "No module named" in complaint or code == 127
             raise FlashError(
                 f"{self.address}: "
                 + (
-                    "no /usr/bin/python3 there; install the package python3"
+                    "no complete /usr/bin/python3 there; install the package python3"
                     if missing
                     else f"python3 failed: {_last(complaint)}"
                 )
@@ -239,7 +240,9 @@ class _NewHosts(asyncssh.SSHClient):
             return False
         name = host if port == 22 else f"[{host}]:{port}"
         self._known.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = self._known.read_text(encoding="utf-8", errors="replace") if self._known.is_file() else ""
         with self._known.open("a", encoding="utf-8") as file:
+            file.write("\n" if text and not text.endswith("\n") else "")
             file.write(f"{name} {key.export_public_key('openssh').decode().strip()}\n")
         return True
 

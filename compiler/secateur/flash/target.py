@@ -123,13 +123,25 @@ def glibc_version() -> str:
 PROBE = (
     "import json,os,platform,shutil,sys;"
     "c=getattr(os,'confstr_names',{});"
-    "print(json.dumps({'python':platform.python_version(),'machine':platform.machine(),"
+    # The kernel may be 64-bit and all programs 32-bit, as in Raspberry Pi OS (32-bit): the programs count.
+    "m=platform.machine();m=m if sys.maxsize>>32 else {'aarch64':'armv8l','x86_64':'i686'}.get(m,m);"
+    "print(json.dumps({'python':platform.python_version(),'machine':m,"
     "'glibc':(os.confstr('CS_GNU_LIBC_VERSION') or '') if 'CS_GNU_LIBC_VERSION' in c else '',"
     "'uid':os.getuid(),'free_mb':shutil.disk_usage('/').free>>20,"
     "'systemd':os.path.isdir('/run/systemd/system'),'executable':sys.executable,"
     "'hostname':platform.node()}))"
 )
 """Program for a board's own Python that prints what it is."""
+
+
+def check_systemd(probed: Mapping[str, object], where: str) -> None:
+    """Check that the agent will be started where `PROBE` was run.
+
+    Raises:
+        TargetError: if systemd does not run there.
+    """
+    if probed.get("systemd") is not True:
+        raise TargetError(f"{where}: systemd does not run there, so nothing would start the agent")
 
 
 def target_of(probed: Mapping[str, object], where: str) -> Target:

@@ -79,7 +79,6 @@ def build(target: Target, runtime: str, folder: Path, wanted: Sequence[str], fin
     """Download the newest wheels that meet the requirements, and all that these need."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _RECORD).unlink(missing_ok=True)
     except OSError as error:
         raise WheelhouseError(f"wheelhouse {folder}: cannot be written: {error.strerror}") from None
     asked = list(wanted)
@@ -97,12 +96,16 @@ def build(target: Target, runtime: str, folder: Path, wanted: Sequence[str], fin
 
 
 def _keep(fresh: Path, folder: Path, target: Target, runtime: str, wanted: Sequence[str]) -> Wheelhouse:
-    for old in folder.glob("*.whl"):
-        old.unlink()
     names = []
-    for path in wheels(fresh):
-        (folder / path.name).write_bytes(path.read_bytes())
-        names.append(path.name)
+    try:
+        (folder / _RECORD).unlink(missing_ok=True)
+        for old in folder.glob("*.whl"):
+            old.unlink()
+        for path in wheels(fresh):
+            (folder / path.name).write_bytes(path.read_bytes())
+            names.append(path.name)
+    except OSError as error:
+        raise WheelhouseError(f"wheelhouse {folder}: cannot be written: {error.strerror}") from None
     record = Record(
         python=target.python,
         machine=target.machine,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secateur.flash.target import PROBE, TargetError, make_target, target_of, this_machine
+from secateur.flash.target import PROBE, TargetError, check_systemd, make_target, target_of, this_machine
 
 
 def test_platforms_go_from_the_boards_glibc_down() -> None:
@@ -43,6 +43,20 @@ def test_a_system_without_wheels_is_refused_with_what_to_do(python: str, machine
 def test_the_probe_tells_what_this_machine_is() -> None:
     done = subprocess.run([sys.executable, "-I", "-S", "-c", PROBE], capture_output=True, text=True, check=True)
     assert target_of(json.loads(done.stdout), "here") == this_machine()
+
+
+def test_a_32_bit_system_with_a_64_bit_kernel_is_a_32_bit_one() -> None:
+    """Raspberry Pi OS (32-bit) has such a kernel; wheels for the machine that ``uname -m`` names cannot be loaded there."""
+    program = "import platform,sys;sys.maxsize=2**31-1;platform.machine=lambda:'aarch64';" + PROBE
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True)
+    with pytest.raises(TargetError, match="it is a 32-bit system on a board that may well run a 64-bit one"):
+        target_of(json.loads(done.stdout), "cam-1")
+
+
+@pytest.mark.parametrize("probed", [{}, {"systemd": False}, {"systemd": "no"}])
+def test_where_nothing_would_start_the_agent_it_is_refused(probed: dict[str, object]) -> None:
+    with pytest.raises(TargetError, match=r"^cam-1: systemd does not run there"):
+        check_systemd(probed, "cam-1")
 
 
 @given(st.dictionaries(st.sampled_from(["python", "machine", "glibc"]), st.none() | st.integers() | st.text(max_size=20)))

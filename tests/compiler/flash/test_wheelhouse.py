@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wheel_factory import make_wheel
 
+from secateur.flash.pip import PipError
 from secateur.flash.target import Target
 from secateur.flash.wheelhouse import WheelhouseError, all_below, build, read
 
@@ -40,6 +41,19 @@ def test_building_again_replaces_what_is_not_needed_any_more(tmp_path: Path, ind
     build(JAMMY, "onnxruntime", tmp_path / "house", ["thing"], [index])
     found = build(JAMMY, "onnxruntime", tmp_path / "house", ["old"], [index])
     assert [path.name for path in (tmp_path / "house").glob("*.whl")] == list(found.record.wheels)
+
+
+def test_what_cannot_be_had_takes_nothing_away(tmp_path: Path, index: Path) -> None:
+    built = build(JAMMY, "onnxruntime", tmp_path / "house", ["thing"], [index])
+    with pytest.raises(PipError):
+        build(JAMMY, "onnxruntime", tmp_path / "house", ["thing", "absent"], [index])
+    assert read(tmp_path / "house").record == built.record
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, index: Path) -> None:
+    (tmp_path / "house" / "wheelhouse.json").mkdir(parents=True)
+    with pytest.raises(WheelhouseError, match="cannot be written: Is a directory"):
+        build(JAMMY, "onnxruntime", tmp_path / "house", ["old"], [index])
 
 
 def test_a_wheel_that_is_gone_is_noticed(tmp_path: Path, index: Path) -> None:
