@@ -38,16 +38,19 @@ class ServiceManager:
         """
         if now_s < self._next_s or not self._address:
             return
-        self._next_s = now_s + self._every_s
-        self._send("WATCHDOG=1" if self._ready else "READY=1\nWATCHDOG=1")
-        self._ready = True
+        if self._send("WATCHDOG=1" if self._ready else "READY=1\nWATCHDOG=1"):
+            self._next_s = now_s + self._every_s
+            self._ready = True
 
     def ending(self) -> None:
         """Say that the agent ends because it was told to."""
         self._send("STOPPING=1")
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str) -> bool:
+        """Return whether it was taken; a service manager that is busy may not."""
         if not self._address:
-            return
+            return False
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
             out.sendto(text.encode(), socket.MSG_DONTWAIT, self._address)
+            return True
+        return False

@@ -43,6 +43,16 @@ def test_a_hasty_watchdog_is_fed_often_enough(manager: socket.socket) -> None:
     assert len(heard(manager)) == 4
 
 
+def test_what_a_busy_manager_did_not_take_is_said_again(tmp_path: Path) -> None:
+    told = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "later")})
+    told.alive(0.0)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "later"))
+        listening.setblocking(False)
+        told.alive(1.0)
+        assert heard(listening) == ["READY=1\nWATCHDOG=1"]
+
+
 def test_an_abstract_socket_is_reached() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind("\0secateur-test-notify")

@@ -23,9 +23,10 @@ StartLimitIntervalSec=0
 Type=notify
 User=secateur
 Group=secateur
-ExecStartPre=+/usr/bin/python3 -I /opt/secateur/secateur-setup.pyz before-start
+# Neither is worth a board that does not serve: what fails in them is in the log.
+ExecStartPre=-+/usr/bin/python3 -I /opt/secateur/secateur-setup.pyz before-start
 ExecStart=/opt/secateur/current/bin/python -I -m secateur_agent run --config /etc/secateur/agent.toml
-ExecStartPost=+/usr/bin/python3 -I /opt/secateur/secateur-setup.pyz after-start
+ExecStartPost=-+/usr/bin/python3 -I /opt/secateur/secateur-setup.pyz after-start
 Restart=always
 RestartSec=2
 TimeoutStartSec=180
@@ -81,7 +82,7 @@ _GPU_DEVICES = (
     "char-nvhost rw",
     "char-nvidia rw",
     "/dev/nvidiactl rw",
-    "/dev/dri rw",
+    "char-drm rw",
 )
 
 
@@ -97,11 +98,13 @@ def unit_file(profile: Profile) -> str:
     # A GPU's driver compiles code while it runs.
     code = "# MemoryDenyWriteExecute is left out: the GPU's driver compiles code." if gpu else "MemoryDenyWriteExecute=yes"
     # /dev/vcio is the Raspberry Pi's firmware: voltages and throttling.
-    devices = ["/dev/vcio rw", *(_GPU_DEVICES if gpu else ())]
+    devices = [f"DeviceAllow={each}" for each in ("/dev/vcio rw", *(_GPU_DEVICES if gpu else ()))]
+    if gpu:
+        devices.append("SupplementaryGroups=video")  # who may open them; base-passwd has it on every Debian and Ubuntu
     return _UNIT.format(
         name=NAME,
         high_mb=high_mb,
         max_mb=int(min(high_mb * _MARGIN, profile.memory.total_mb)),
         code=code,
-        devices="\n".join(f"DeviceAllow={each}" for each in devices),
+        devices="\n".join(devices),
     )

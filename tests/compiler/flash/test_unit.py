@@ -62,3 +62,15 @@ def test_it_is_watched_and_not_root() -> None:
 def test_only_a_gpu_may_compile_code() -> None:
     assert "\nMemoryDenyWriteExecute=yes" in unit_file(load("raspberry-pi-5"))
     assert "\nMemoryDenyWriteExecute=yes" not in unit_file(load("jetson-orin-nano"))
+
+
+def test_what_runs_beside_a_start_does_not_keep_the_agent_from_serving() -> None:
+    """A full disk or a damaged setup program is no reason to serve nothing."""
+    text = unit_file(load("raspberry-pi-5"))
+    for key in ("ExecStartPre", "ExecStartPost"):
+        assert setting(text, key).startswith("-+")
+
+
+def test_a_gpu_may_be_opened_where_there_is_one() -> None:
+    assert setting(unit_file(load("jetson-orin-nano")), "SupplementaryGroups") == "video"
+    assert "SupplementaryGroups" not in unit_file(load("raspberry-pi-5"))
