@@ -14,7 +14,7 @@ def is_there(layout: Layout) -> bool:
 
 
 def ensure(layout: Layout) -> tuple[int, int] | None:
-    """Make the account unless it is there.
+    """Make the account unless it is there, and what is missing of it if it was cut off while it was made.
 
     Returns:
         Its user and group numbers; None if this is not a running system.
@@ -27,8 +27,13 @@ def ensure(layout: Layout) -> tuple[int, int] | None:
     known = _numbers()
     if known is not None:
         return known
-    command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-    _run([*command, "--shell", "/usr/sbin/nologin", USER])
+    # useradd replaces one file after the other: a power cut in between leaves the user without its group.
+    user, group = _user(), _group()
+    if user is not None:
+        _run(["groupadd", "--gid", str(user[1]), USER])
+    else:
+        command = ["useradd", "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
+        _run([*command, *(["--user-group"] if group is None else ["--gid", USER]), USER])
     made = _numbers()
     if made is None:
         raise SetupError(f"account {USER}: was made but is not found; check /etc/nsswitch.conf")
@@ -37,16 +42,33 @@ def ensure(layout: Layout) -> tuple[int, int] | None:
 
 def remove(layout: Layout) -> None:
     """Remove the account."""
-    if layout.live and _numbers() is not None:
+    if layout.live and _user() is not None:
         _run(["userdel", USER])
+    if layout.live and _group() is not None:  # the user's goes with it, as a rule
+        _run(["groupdel", USER])
 
 
 def _numbers() -> tuple[int, int] | None:
-    import grp
+    user, group = _user(), _group()
+    return None if user is None or group is None else (user[0], group)
+
+
+def _user() -> tuple[int, int] | None:
+    """Its number and that of its group."""
     import pwd
 
     try:
-        return pwd.getpwnam(USER).pw_uid, grp.getgrnam(USER).gr_gid
+        found = pwd.getpwnam(USER)
+    except KeyError:
+        return None
+    return found.pw_uid, found.pw_gid
+
+
+def _group() -> int | None:
+    import grp
+
+    try:
+        return grp.getgrnam(USER).gr_gid
     except KeyError:
         return None
 
