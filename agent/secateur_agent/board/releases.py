@@ -157,28 +157,28 @@ def begin_trial(layout: Layout, release: str, before: str, watched: bool) -> Non
         layout: where things lie.
         release: the new one.
         before: the one to return to.
-        watched: whether this program waits for the end of the trial; until the next boot, then.
+        watched: whether this process waits for the end of the trial; for as long as it is there, then.
     """
-    boot, now, note = _boot_id(layout) if watched else "", current(layout), _note(layout)
+    watcher, now, note = _watcher(layout, os.getpid()) if watched else "", current(layout), _note(layout)
     kept = str(note.get("previous", "")) if now and note.get("release") == now else previous(layout)
-    table = {"release": release, "before": before, "previous": kept, "starts": 0, "watched": boot}
+    table = {"release": release, "before": before, "previous": kept, "starts": 0, "watched": watcher}
     files.write(layout.trial, json.dumps(table).encode())
 
 
 def is_watched(layout: Layout) -> bool:
-    """Whether a setup program of this boot waits for the end of a trial."""
-    try:
-        watched = json.loads(layout.trial.read_bytes())["watched"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return bool(watched) and bool(watched == _boot_id(layout))
+    """Whether the setup program that began a trial still waits for its end."""
+    watched = str(_note(layout).get("watched", ""))
+    number = watched.rpartition(" ")[2]
+    return number.isascii() and number.isdigit() and watched == _watcher(layout, int(number))
 
 
-def _boot_id(layout: Layout) -> str:
+def _watcher(layout: Layout, process: int) -> str:
+    """This boot and the number of a process of it; '' if it has ended."""
     try:
-        return (layout.root / "proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = (layout.root / "proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
+    return f"{boot} {process}" if (layout.root / "proc" / str(process)).is_dir() else ""
 
 
 def end_trial(layout: Layout) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from secateur.cli.console import print_json, print_table, size
+from secateur.cli.console import print_json, print_table, printable, size
 from secateur.cli.flash_births import last_births, wait_for_births
 from secateur.cli.flash_payload import Payloads, with_payload
 from secateur.cli.options import JsonOption
@@ -166,7 +166,7 @@ def teller(quiet: bool) -> Callable[[str, str], None]:
     out = sys.stderr if quiet else sys.stdout
 
     def told(device: str, text: str) -> None:
-        print(f"{device}: {' '.join(text.removeprefix('secateur-setup: ').split())}", file=out, flush=True)
+        print(f"{device}: {printable(' '.join(text.removeprefix('secateur-setup: ').split()))}", file=out, flush=True)
 
     return told
 
@@ -206,5 +206,5 @@ def finish(outcomes: Sequence[Outcome], births: dict[str, str], as_json: bool) -
     if any(each.problem for each in outcomes):
         for each in outcomes:
             if each.problem:
-                print(f"secateur: {each.job.device}: {each.problem}", file=sys.stderr)
+                print(f"secateur: {each.job.device}: {printable(each.problem)}", file=sys.stderr)
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,13 +45,16 @@ def test_a_release_that_gets_ready_stays(upgraded: Layout) -> None:
 def test_while_the_installer_waits_it_decides(upgraded: Layout) -> None:
     boot = upgraded.root / "proc/sys/kernel/random/boot_id"
     boot.parent.mkdir(parents=True)
-    boot.write_text("this boot\n")
-    releases.begin_trial(upgraded, "two", "one", watched=True)
-    after_start(upgraded)
-    assert upgraded.trial.exists()
-    boot.write_text("the next boot\n")
-    after_start(upgraded)
-    assert not upgraded.trial.exists()
+    boot.write_text("this-boot\n")
+    installer = upgraded.root / f"proc/{os.getpid()}"
+    for is_over in (lambda: boot.write_text("the-next-boot\n"), installer.rmdir):
+        installer.mkdir(exist_ok=True)
+        releases.begin_trial(upgraded, "two", "one", watched=True)
+        after_start(upgraded)
+        assert upgraded.trial.exists()
+        is_over()
+        after_start(upgraded)
+        assert not upgraded.trial.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"soon", b"-5", b"nan", b"9999999999999", b"\xff\xfe"])

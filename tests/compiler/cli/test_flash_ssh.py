@@ -1,29 +1,22 @@
-"""What `secateur flash ssh` wants to know; what it does on a board is in tests/system/test_flash_running_boards.py."""
+"""What boards say, as it is shown."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+import typer
 
-from secateur.bundle.keys import create_keys
-from secateur.cli import build_app
-from secateur.cli.errors import run
+from secateur.cli.flash_ssh import finish, teller
+from secateur.flash.ssh import Job, Outcome
+from secateur.flash.ssh_host import Address
 
-NOBODY = "cam-1=pi@127.0.0.1:1"
-
-
-def _said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert run(build_app(), ["flash", "ssh", NOBODY, *map(str, arguments)]) == 1
-    return capsys.readouterr().err.splitlines()[-1]
+EVIL = "going on\x1b]0;renamed\x07 \x1b[2Jas if nothing had been"
 
 
-def test_a_return_needs_to_know_neither_profile_nor_broker(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "127.0.0.1:1" in _said(capsys, "--rollback"), "it tries to log in"
-
-
-def test_flashing_says_what_is_missing_before_anybody_logs_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    create_keys(tmp_path / "keys")
-    assert "--profile NAME" in _said(capsys, "--keys", tmp_path / "keys")
-    keys = ("--keys", tmp_path / "keys", "--state", tmp_path / "state")
-    assert "--broker-folder" in _said(capsys, *keys, "--profile", "raspberry-pi-4b")
+def test_what_a_board_says_does_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    teller(quiet=False)("cam-1", f"secateur-setup: {EVIL}")
+    with pytest.raises(typer.Exit):
+        finish([Outcome(Job(Address("cam-1.local"), "cam-1"), problem=EVIL)], {}, as_json=False)
+    shown = capsys.readouterr()
+    assert "cam-1: going on" in shown.out
+    assert "secateur: cam-1: going on" in shown.err
+    assert not {"\x1b", "\x07"} & {*shown.out, *shown.err}
