@@ -3,7 +3,7 @@
 # Without root or apt it installs nothing, and says what is missing.
 set -eu
 packages="python3 mosquitto mtools dosfstools e2fsprogs fdisk xz-utils zstd openssh-server openssh-client sudo systemd
-    systemd-container qemu-user-static mmdebstrap debian-archive-keyring"
+    systemd-container qemu-user-static mmdebstrap debian-archive-keyring proot"
 missing=""
 for package in $packages; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q "install ok installed" || missing="$missing $package"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from secateur.flash.phone import APP, COMMAND_LIMIT_S, Answer, Say, last_line
 
 _PIECE = 256 << 10
 _STALLED_S = 60.0
+_END_S = 5.0
 _SOURCE = "the build of Termux on GitHub allows it (github.com/termux/termux-app/releases); or go in by SSH, without --adb"
 _STATES = {
     "unauthorized": "unlock it and allow this host on its screen",
@@ -111,7 +113,7 @@ class AdbPhone:
                             process.stdin.write(piece)
                             await asyncio.wait_for(process.stdin.drain(), _STALLED_S)
                             progress(len(piece))
-                out, complaint = await asyncio.wait_for(process.communicate(), _STALLED_S)
+                out, complaint = await asyncio.wait_for(process.communicate(b""), _STALLED_S)
             except (OSError, TimeoutError, asyncio.TimeoutError) as error:
                 raise FlashError(f"{self.where}: {path} could not be sent: {error or 'no answer in time'}") from None
         # An adb before version 7 of Android has no exit status: the size tells.
@@ -194,5 +196,8 @@ async def _process(command: Sequence[str], where: str) -> AsyncIterator[asyncio.
         yield process
     finally:
         if process.returncode is None:
+            assert process.stdin is not None
+            process.stdin.close()
             process.kill()
-            await process.wait()
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):  # a server that it has started holds its pipes
+                await asyncio.wait_for(process.wait(), _END_S)

@@ -53,7 +53,8 @@ if command -v termux-wake-lock >/dev/null; then termux-wake-lock </dev/null >/de
 say() { echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) secateur: $*" >> "$log"; }
 
 keep_log() {
-    size=$(wc -c < "$log" 2>/dev/null || echo 0)
+    size=0
+    [ -f "$log" ] && size=$(wc -c < "$log")
     while IFS= read -r line; do
         printf '%s\\n' "$line" >> "$log"
         size=$((size + ${#line} + 1))
@@ -65,13 +66,19 @@ keep_log() {
 }
 
 one_run() {
+    rm -f "$folder/ended"
     {
-        proot-distro login --isolated --bind "$folder:@MOUNT@" @DISTRIBUTION@ -- /bin/sh @MOUNT@/@INSIDE@ </dev/null 2>&1
-        echo $? > "$folder/ended"
+        sh -c 'echo $$ > "$0"; exec "$@"' "$folder/proot.pid" \\
+            proot-distro login --isolated --bind "$folder:@MOUNT@" @DISTRIBUTION@ -- \\
+            /bin/sh @MOUNT@/@INSIDE@ </dev/null 2>&1
+        code=$?
+        # proot's own status is that of whatever ended last; what runs inside knows better.
+        [ -f "$folder/ended" ] || echo "$code" > "$folder/ended"
     } | keep_log
 }
 
 stopping=""
+rounds=0
 trap '' HUP
 trap 'stopping=yes' TERM INT
 pause=@FIRST_PAUSE_S@
@@ -80,10 +87,14 @@ while [ -z "$stopping" ]; do
     one_run &
     job=$!
     while kill -0 "$job" 2>/dev/null; do
-        wait "$job"
-        if [ -n "$stopping" ]; then
+        if [ -z "$stopping" ]; then
+            wait "$job"
+        else
             agent=$(cat "$folder/agent.pid" 2>/dev/null)
             running "$agent" secateur && kill "$agent" 2>/dev/null
+            # What the agent has left running keeps proot; at this signal proot ends all that it holds.
+            [ "$rounds" -ge 8 ] && kill -QUIT "$(cat "$folder/proot.pid")" 2>/dev/null
+            rounds=$((rounds + 1))
             sleep 1
         fi
     done
@@ -100,7 +111,7 @@ while [ -z "$stopping" ]; do
     [ "$pause" -gt @LONGEST_PAUSE_S@ ] && pause=@LONGEST_PAUSE_S@
 done
 say "stopped"
-rm -f "$folder/runner.pid" "$folder/agent.pid" "$folder/ended"
+rm -f "$folder/runner.pid" "$folder/agent.pid" "$folder/proot.pid" "$folder/ended"
 exit 0
 """
 
@@ -127,6 +138,7 @@ trap 'kill "$agent"' TERM
 wait "$agent"
 code=$?
 rm -f @MOUNT@/agent.pid
+echo "$code" > @MOUNT@/ended
 exit "$code"
 """
 
@@ -142,7 +154,7 @@ if running "$runner" boot/secateur; then
 fi
 agent=$(cat "$folder/agent.pid" 2>/dev/null)
 running "$agent" secateur && kill -9 "$agent"
-rm -f "$folder/runner.pid" "$folder/agent.pid"
+rm -f "$folder/runner.pid" "$folder/agent.pid" "$folder/proot.pid"
 exit 0
 """
 
