@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import shlex
@@ -156,6 +157,8 @@ class BoardConnection:
         if code == 0:
             self._sudo = ["sudo", "-n"]
             return
+        if code == 127:
+            raise FlashError(f"{self.address}: no sudo there; log in as root, or install the package sudo")
         if self._sudo_password:
             code, _, complaint = await self.run("sudo -k -S -p '' true", f"{self._sudo_password}\n".encode())
             if code == 0:
@@ -211,21 +214,29 @@ class BoardConnection:
         assert self._connection is not None
         try:
             async with self._connection.create_process(f"umask 077; cat > {shlex.quote(path)}", encoding=None) as process:
-                if isinstance(content, bytes):
-                    process.stdin.write(content)
-                    progress(len(content))
-                else:
-                    with content.open("rb") as file:
-                        while piece := file.read(_PIECE):
-                            process.stdin.write(piece)
-                            await process.stdin.drain()
-                            progress(len(piece))
-                process.stdin.write_eof()
+                # Where it cannot be written, the other side ends before it has all; it says why.
+                with contextlib.suppress(BrokenPipeError):
+                    await _send(process.stdin, content, progress)
                 done = await process.wait(check=False)
         except (OSError, asyncssh.Error) as error:
             raise FlashError(f"{self.address}: {path} could not be sent: {_explain(error)}") from None
+        if done.exit_status is None:
+            raise FlashError(f"{self.address}: {path} could not be sent: {_explain(asyncssh.ConnectionLost(''))}")
         if done.exit_status:
             raise FlashError(f"{self.address}: {path} could not be written: {_last(_text(done.stderr))}")
+
+
+async def _send(to: asyncssh.SSHWriter[bytes], content: Path | bytes, progress: Callable[[int], None]) -> None:
+    if isinstance(content, bytes):
+        to.write(content)
+        progress(len(content))
+    else:
+        with content.open("rb") as file:
+            while piece := file.read(_PIECE):
+                to.write(piece)
+                await to.drain()
+                progress(len(piece))
+    to.write_eof()
 
 
 class _NewHosts(asyncssh.SSHClient):
