@@ -26,7 +26,7 @@ class Recorder:
 
     def __init__(self, path: Path = RESULTS) -> None:
         self._path = path
-        self._entries: dict[str, dict[str, Any]] = json.loads(path.read_text())["tests"] if path.exists() else {}
+        self._entries: dict[str, dict[str, Any]] = {}
 
     def start(self, test: str) -> None:
         """A test begins: what it recorded last time is forgotten."""
@@ -40,7 +40,9 @@ class Recorder:
         """A test ended, `passed` or `failed`. Writes the file."""
         self._entries[test] |= {"outcome": outcome, "took_s": round(seconds, 1)}
         machine = {"machine": platform.machine(), "cores": os.cpu_count(), "emulated": True, "note": _NOTE}
+        # Read only now: another run may have ended meanwhile.
+        others = json.loads(self._path.read_text())["tests"] if self._path.exists() else {}
         draft = self._path.with_suffix(".draft")
         draft.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps({**machine, "tests": self._entries}, indent=1, sort_keys=True) + "\n")
+        draft.write_text(json.dumps({**machine, "tests": others | self._entries}, indent=1, sort_keys=True) + "\n")
         draft.replace(self._path)
