@@ -64,11 +64,20 @@ def build_environment(wheelhouse: Wheelhouse, folder: Path) -> Environment:
     except OSError as error:
         raise EnvironmentBuildError(f"{folder}: cannot be written: {error.strerror}") from None
     known = next(folder.glob(f"*-{key}.tar.gz"), None)
-    if known is None:
+    size = 0 if known is None else _unpacked_bytes(known)
+    if known is None or not size:
         known = _make(wheelhouse, folder, key)
+        size = _unpacked_bytes(known)
     release = known.name.removesuffix(f"-{key}.tar.gz")
-    size = int((known.with_suffix("").with_suffix(".size")).read_text())
     return Environment(known, release, wheelhouse.target, wheelhouse.record.runtime, size)
+
+
+def _unpacked_bytes(archive: Path) -> int:
+    """What was noted beside the archive; 0 if that is lost or damaged."""
+    try:
+        return int(archive.with_suffix("").with_suffix(".size").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _make(wheelhouse: Wheelhouse, folder: Path, key: str) -> Path:

@@ -60,3 +60,13 @@ def test_it_is_made_once(tmp_path: Path, wheelhouse: Wheelhouse) -> None:
     for path in wheelhouse.folder.glob("*.whl"):
         path.unlink()  # no second installation is possible
     assert build_environment(wheelhouse, tmp_path / "environments") == first
+
+
+@pytest.mark.parametrize("content", [None, "", "many"])
+def test_a_cache_that_was_half_cleared_is_made_good(tmp_path: Path, wheelhouse: Wheelhouse, content: str | None) -> None:
+    first = build_environment(wheelhouse, tmp_path / "environments")
+    (noted,) = (tmp_path / "environments").glob("*.size")
+    noted.unlink()
+    if content is not None:
+        noted.write_text(content)
+    assert build_environment(wheelhouse, tmp_path / "environments") == first
