@@ -8,10 +8,15 @@ from . import clock, releases
 from .install import Say, go_back
 from .layout import Layout
 
+LONGEST_LIFE_S = 10 * 365 * 86_400.0
+"""A board does not run for longer than this after it was flashed."""
+
 
 def before_start(layout: Layout, say: Say) -> None:
     """Set the clock to its floor if it is behind; return to the release before if this one was tried too often."""
-    floor_s = max(clock.kept_floor_s(layout), _installed_s(layout))
+    installed_s = _installed_s(layout)
+    # The agent's account writes what it saved; it must not be able to move the clock of the system to any time.
+    floor_s = max(min(clock.kept_floor_s(layout), installed_s + LONGEST_LIFE_S), installed_s)
     if clock.set_floor(layout, floor_s):
         say("the clock was behind the time when the agent last ran and is set to that")
     release = releases.count_start(layout)

@@ -104,13 +104,14 @@ def roll_back(layout: Layout, say: Say) -> str:
     Raises:
         SetupError: if there is none.
     """
-    release = releases.previous(layout)
+    release, before = releases.previous(layout), releases.current(layout)
     if not release:
         raise SetupError(f"{layout.opt}: there is no release before the one that runs")
     go_back(layout, release, say)
     problem = service.wait_healthy(layout, False, say)
     if problem:
-        raise SetupError(f"{release}: {problem}")
+        go_back(layout, before, say)
+        raise SetupError(f"{release}: {problem}; {before} runs again")
     return f"{release} runs again"
 
 

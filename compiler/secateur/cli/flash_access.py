@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class HostAccess:
         folder: the folder of 'broker config', which gives each device a password; None for a broker without.
         username: name at the broker if it is one for all devices.
         password: its password.
+        replace: whether a board may take the id of a device that is enrolled.
     """
 
     state: Path
@@ -31,6 +33,23 @@ class HostAccess:
     folder: BrokerFolder | None = None
     username: str = ""
     password: str = ""
+    replace: bool = False
+
+    def require_free(self, devices: Sequence[str]) -> None:
+        """Make sure that no enrolled device has one of these ids: it could not reach its broker any more.
+
+        Raises:
+            FlashError: if one has, and that is not wanted.
+        """
+        if not self.broker or self.replace:
+            return
+        with open_enrolments(self.state) as enrolments:
+            for device in devices:
+                if any(each.used_key for each in enrolments.of(device)):
+                    raise FlashError(
+                        f"device {device}: is enrolled already; choose another id, "
+                        "or say --replace if this board takes its place"
+                    )
 
     def new(self, device: str) -> Access:
         """Give a device a password and a token; those that it had end: the password now, its key when the token is used."""
@@ -56,7 +75,13 @@ class HostAccess:
 
 
 def host_access(
-    state: Path, broker: str, broker_folder: Path | None, ca_file: Path | None, password_file: Path | None, alone: bool
+    state: Path,
+    broker: str,
+    broker_folder: Path | None,
+    ca_file: Path | None,
+    password_file: Path | None,
+    alone: bool,
+    replace: bool,
 ) -> HostAccess:
     """Check the options that say how boards reach the host.
 
@@ -83,7 +108,7 @@ def host_access(
     password = _read(password_file, "--password-file").decode("utf-8", "replace").rstrip("\r\n")
     if password and (folder is not None or not address.username):
         raise FlashError("--password-file: is for a broker with one user for all, --broker mqtts://user@host")
-    return HostAccess(state, url, ca, folder, address.username or "", password)
+    return HostAccess(state, url, ca, folder, address.username or "", password, replace)
 
 
 def _read(path: Path | None, option: str) -> bytes:

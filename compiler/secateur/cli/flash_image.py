@@ -107,6 +107,7 @@ def image(
     ids = _ids(device_id, count, first)
     login = _login(user, authorized_keys, password_hash_file)
     network = _network(wifi, wifi_password_file, wifi_country)
+    payloads.access.require_free(ids)
     boards = _Boards(network, login, _I2C if i2c else ())
     cap = max_size * block_devices.GB
     source = Path(image)

@@ -67,6 +67,8 @@ class Payloads:
             same: whether it is this device already; if the host knows it, it keeps its key and its password.
         """
         environment = self._environment(target)
+        if not same:
+            self.access.require_free([device])
         access = (self.access.kept(device) if same else None) or self.access.new(device)
         root = self._trust_root.read_bytes()
         return make_payload(
@@ -120,6 +122,9 @@ def payload_factory(
         Path | None,
         typer.Option(metavar="FILE", help="Password of a broker with one user for all boards.", show_default=False),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Boards may take the ids of devices that are enrolled already.")
+    ] = False,
     no_broker: Annotated[bool, typer.Option("--no-broker", help="The boards serve by themselves, without a host.")] = False,
     state: StateOption = None,
     keys: KeysOption = None,
@@ -157,7 +162,7 @@ def payload_factory(
         found,
         Path(profile) if profile.endswith(".toml") or "/" in profile else None,
         root,
-        host_access(state_folder(state), broker, broker_folder, ca_file, password_file, no_broker),
+        host_access(state_folder(state), broker, broker_folder, ca_file, password_file, no_broker, replace),
         wheelhouse_folder or cache_folder("wheelhouse"),
         extra_wheels,
         system,

@@ -126,7 +126,9 @@ def _check_room(job: Job, probed: dict[str, object], size: int) -> None:
 
 
 async def _folder(board: BoardConnection) -> str:
-    code, out, complaint = await board.run("umask 077; mktemp -d /var/tmp/secateur.XXXXXXXX || mktemp -d")
+    # What a connection that broke has left, with its secrets.
+    old = "find /var/tmp -maxdepth 1 -name 'secateur.*' -user \"$(id -un)\" -mmin +30 -exec rm -rf {} + 2>/dev/null"
+    code, out, complaint = await board.run(f"{old}; umask 077; mktemp -d /var/tmp/secateur.XXXXXXXX || mktemp -d")
     if code or not out.startswith("/"):
         raise FlashError(f"{board.address}: no folder for the payload: {' '.join(complaint.split())[:200]}")
     return out.strip()

@@ -97,8 +97,7 @@ def unit_file(profile: Profile) -> str:
     gpu = any(provider.startswith(("CUDA", "Tensorrt", "TensorRT")) for provider in profile.runtime.providers)
     # A GPU's driver compiles code while it runs.
     code = "# MemoryDenyWriteExecute is left out: the GPU's driver compiles code." if gpu else "MemoryDenyWriteExecute=yes"
-    # /dev/vcio is the Raspberry Pi's firmware: voltages and throttling.
-    devices = [f"DeviceAllow={each}" for each in ("/dev/vcio rw", *(_GPU_DEVICES if gpu else ()))]
+    devices = [f"DeviceAllow={each}" for each in _GPU_DEVICES] if gpu else []
     if gpu:
         devices.append("SupplementaryGroups=video")  # who may open them; base-passwd has it on every Debian and Ubuntu
     return _UNIT.format(

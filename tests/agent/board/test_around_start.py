@@ -9,7 +9,7 @@ import pytest
 from board_payloads import MakePayload
 
 from secateur_agent.board import clock, releases
-from secateur_agent.board.around_start import after_start, before_start
+from secateur_agent.board.around_start import LONGEST_LIFE_S, after_start, before_start
 from secateur_agent.board.install import install
 from secateur_agent.board.layout import Layout
 
@@ -91,3 +91,19 @@ def test_a_clock_that_may_not_be_set_is_left(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("time.clock_settime", refuse)
     monkeypatch.setattr("time.time", lambda: 12.0)
     assert not clock.set_floor(Layout(Path("/")), 1_764_000_000.0)
+
+
+def test_the_agents_account_cannot_move_the_clock_to_any_time(
+    layout: Layout, make_payload: MakePayload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(layout, make_payload(), lambda _: None, wait=False)
+    asked: list[float] = []
+    monkeypatch.setattr(clock, "set_floor", lambda _layout, floor_s: asked.append(floor_s) or False)
+    for saved, floor_s in (
+        (1_700_000_500, 1_700_000_500),
+        (4_000_000_000, 1_700_000_000 + LONGEST_LIFE_S),
+        (5, 1_700_000_000),
+    ):
+        (layout.state / "clock").write_text(f"{saved}\n")
+        before_start(layout, lambda _: None)
+        assert asked.pop() == floor_s

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from secateur.cli.flash_access import HostAccess
+from secateur.flash.errors import FlashError
 from secateur.fleet.enrolment import open_enrolments, use_token
 from secateur.fleet.store import Store
 
@@ -40,3 +43,18 @@ def test_where_there_never_was_a_password_no_file_of_one_is_named(tmp_path: Path
     kept = access.kept("cam-1")
     assert kept is not None
     assert not kept.keeps_password
+
+
+def test_the_id_of_an_enrolled_device_goes_to_another_board_only_if_that_is_said(tmp_path: Path) -> None:
+    access = HostAccess(tmp_path, "mqtt://all@host")
+    access.require_free(["cam-1", "cam-2"])
+    enrolled(tmp_path, access)
+    with pytest.raises(FlashError, match="device cam-1: is enrolled already; choose another id, or say --replace"):
+        access.require_free(["cam-2", "cam-1"])
+    HostAccess(tmp_path, "mqtt://all@host", replace=True).require_free(["cam-1"])
+
+
+def test_a_card_that_was_never_started_may_be_written_again(tmp_path: Path) -> None:
+    access = HostAccess(tmp_path, "mqtt://all@host")
+    access.new("cam-1")
+    access.require_free(["cam-1"])
