@@ -14,7 +14,7 @@ from secateur_agent.governor import reprune
 from secateur_agent.governor.evidence import evidence, missed_in_words
 from secateur_agent.governor.feasibility import Verdict, judge, least_bad
 from secateur_agent.governor.ladder import RungModel
-from secateur_agent.governor.limits import Limits, limits_now
+from secateur_agent.governor.limits import Limits, known, limits_now
 from secateur_agent.governor.switch_mode import choose_switch
 from secateur_agent.governor.tracking import advance
 from secateur_agent.governor.types import Decision, GovernorSample, GovernorSettings, GovernorState
@@ -57,7 +57,7 @@ def decide(
         chosen, reason = pinned, _pin_reason(pinned, limits)
         state = replace(state, wish=None)
     else:
-        chosen, reason = _choose(state, sample.mono_s, verdicts, limits, settings)
+        chosen, reason = _choose(state, sample, verdicts, limits, settings)
         if sample.pin:
             reason = f"pinned rung {sample.pin} is not in the ladder; {reason}"
         state, ask = reprune.consider(state, sample.mono_s, verdicts, limits, policy, settings)
@@ -75,12 +75,16 @@ def decide(
 
 
 def _choose(
-    state: GovernorState, now_s: float, verdicts: Sequence[Verdict], limits: Limits, settings: GovernorSettings
+    state: GovernorState, sample: GovernorSample, verdicts: Sequence[Verdict], limits: Limits, settings: GovernorSettings
 ) -> tuple[Verdict, str]:
-    """Choose among the rungs without a pin."""
+    """Choose among the rungs without a pin.
+
+    While a worker is being replaced it is unknown what it holds, so memory limits nothing; that is no time to go up.
+    """
     current = next((verdict for verdict in verdicts if verdict.rung.id == state.rung), None)
     feasible = [verdict for verdict in verdicts if verdict.feasible]
-    rested = now_s - state.switched_s >= settings.dwell_s
+    blind = known(sample.mem_available_mb) is not None and known(sample.worker_rss_mb) is None
+    rested = sample.mono_s - state.switched_s >= settings.dwell_s and not blind
     if current is None:
         return _start(verdicts, feasible, limits)
     if current.feasible:

@@ -112,6 +112,17 @@ def test_running_out_of_memory_overrides_the_dwell_even_upwards() -> None:
     assert [d.rung for d in run(samples, Policy(latency_ms=20), ladder=ladder)] == ["r0-fp32", "r0-int8"]
 
 
+def test_while_the_worker_is_replaced_nothing_goes_up() -> None:
+    """What it holds is unknown then, so memory limits nothing; the board would climb back in the middle of a step down."""
+    ladder = (rung("r0-int8", 0.9, 20, 120, 1), rung("r1-int8", 0.8, 10, 60, 1))
+    tight = GovernorSample(mono_s=0, mem_available_mb=40, worker_rss_mb=100)
+    away = [GovernorSample(mono_s=second, mem_available_mb=24) for second in range(1, 40)]
+    roomy = [GovernorSample(mono_s=second, mem_available_mb=200, worker_rss_mb=60) for second in range(40, 60)]
+    decisions = run([tight, *away, *roomy], Policy(), ladder=ladder)
+    assert {decision.rung for decision in decisions[:40]} == {"r1-int8"}
+    assert decisions[-1].rung == "r0-int8"
+
+
 def test_a_pin_wins_and_says_what_it_misses() -> None:
     sample = GovernorSample(mono_s=0, pin="r0-int8", mem_available_mb=50, worker_rss_mb=100)
     decision = run([sample], Policy())[0]
