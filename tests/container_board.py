@@ -22,6 +22,7 @@ from tests.conftest import free_port
 
 SSHD, NSPAWN = "/usr/sbin/sshd", "/usr/bin/systemd-nspawn"
 USER, PASSWORD = "pi", "raspberry"
+_CHECKOUT = Path(__file__).resolve().parents[1]
 _BOOT_LIMIT_S = 90.0
 _PASSING = ("run/", "tmp/", "var/tmp/", "var/log/", "var/lib/systemd/", "var/cache/", "root/.", "home/")
 _BACKUPS = tuple(f"etc/{name}-" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid"))
@@ -98,6 +99,7 @@ class ContainerBoard:
             "--register=no",
             "--keep-unit",
             "--kill-signal=SIGRTMIN+3",
+            f"--bind-ro={_CHECKOUT}",  # its /tmp is its own, and this checkout may lie in ours
         ]
         # The file system is laid over this machine's: changing owners of all of it is not wanted.
         self._process = subprocess.Popen(

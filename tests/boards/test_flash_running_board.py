@@ -30,7 +30,8 @@ _PROGRAM = "/opt/secateur/secateur-setup.pyz"
 # What a running Debian changes by itself is left out.
 _FILES = (
     "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/log "
-    "-o -path /var/tmp -o -path /var/lib/systemd -o -path /root -o -path /home/pi/.cache \\) -prune -o -print | sort"
+    "-o -path /var/tmp -o -path /var/lib/systemd -o -path /root -o -path /home/pi/.cache "
+    "-o -path /home/pi/.sudo_as_admin_successful \\) -prune -o -print | sort"
 )
 
 
