@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import msgspec
 from packaging.requirements import Requirement
 
 from secateur.flash.requirements import needed
-from secateur.flash.target import Target
+from secateur.flash.target import Target, make_target
 from secateur.flash.wheelhouse import Record
 
 
@@ -50,13 +51,11 @@ def make_wheelhouse(root: Path, target: Target, runtime: str = "onnxruntime") ->
         requirement = Requirement(text)
         oldest = next(str(each.version) for each in requirement.specifier if each.operator == ">=")
         names.append(make_wheel(folder, requirement.name, oldest).name)
-    record = Record(
-        python=target.python,
-        machine=target.machine,
-        glibc=target.glibc,
-        runtime=runtime,
-        requirements=tuple(wanted),
-        wheels=tuple(names),
-    )
-    (folder / "wheelhouse.json").write_bytes(msgspec.json.encode(record))
+    (folder / "wheelhouse.json").write_bytes(msgspec.json.encode(Record.of(target, runtime, wanted, names)))
     return root
+
+
+def this_python() -> Target:
+    """What the Python that runs here is, found out by other means than the probe."""
+    glibc = platform.libc_ver()[1]
+    return make_target(platform.python_version(), platform.machine(), glibc, "this Python")

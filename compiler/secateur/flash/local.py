@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from secateur.flash.errors import FlashError
-from secateur.flash.payload import SETUP_PROGRAM, Payload
+from secateur.flash.payload import BOARD_PYTHON, INSTALLED_PROGRAM, SETUP_PROGRAM, Payload
 from secateur.flash.target import PROBE, Target, check_systemd, target_of
 
-PYTHON = "/usr/bin/python3"
-"""The system's own: a service must not run a Python of somebody's home."""
-INSTALLED = Path("/opt/secateur/secateur-setup.pyz")
+INSTALLED = Path(INSTALLED_PROGRAM)
 
 
 def local_target() -> Target:
@@ -25,11 +23,11 @@ def local_target() -> Target:
         FlashError: if it has none.
         secateur.flash.target.TargetError: if the agent cannot run here.
     """
-    done = _run([PYTHON, "-I", "-c", PROBE])
+    done = _run([BOARD_PYTHON, "-I", "-c", PROBE])
     try:
         return target_of(json.loads(done.stdout), "this machine")
     except (json.JSONDecodeError, AttributeError):
-        raise FlashError(f"{PYTHON}: answers with something else: {done.stderr.strip()[-200:]!r}") from None
+        raise FlashError(f"{BOARD_PYTHON}: answers with something else: {done.stderr.strip()[-200:]!r}") from None
 
 
 def check_service() -> None:
@@ -46,7 +44,7 @@ def local_device() -> str:
     if not INSTALLED.is_file():
         return ""
     try:
-        return str(json.loads(_run([PYTHON, "-I", str(INSTALLED), "status"]).stdout)["device"])
+        return str(json.loads(_run([BOARD_PYTHON, "-I", str(INSTALLED), "status"]).stdout)["device"])
     except (ValueError, KeyError, TypeError):
         return ""
 
@@ -68,7 +66,7 @@ def run_setup(program: Path, arguments: Sequence[str], told: Callable[[str], Non
     Raises:
         FlashError: if it fails, with its own line.
     """
-    command = [*([] if os.geteuid() == 0 else ["sudo"]), PYTHON, "-I", str(program), *arguments]
+    command = [*([] if os.geteuid() == 0 else ["sudo"]), BOARD_PYTHON, "-I", str(program), *arguments]
     try:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

@@ -13,8 +13,12 @@ FOLDER = "secateur"
 """Name of the folder on a boot partition."""
 SETUP_PROGRAM = "secateur-setup.pyz"
 """Run on the board as root: ``python3 <folder>/secateur-setup.pyz install <folder>``."""
-STATUS = "setup-status.json"
-"""Written by the setup program into the folder: how it went."""
+ENVIRONMENT = "environment.tar.gz"
+"""The agent's packages; by far the largest file."""
+BOARD_PYTHON = "/usr/bin/python3"
+"""A system's own Python: a service must not run one of somebody's home."""
+INSTALLED_PROGRAM = f"/opt/secateur/{SETUP_PROGRAM}"
+"""Where the setup program is on a board once it has run."""
 
 
 class PayloadError(ValueError):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from secateur.flash import unit
 from secateur.flash.environment import Environment
-from secateur.flash.payload import SETUP_PROGRAM, Payload, PayloadError, PayloadFile
+from secateur.flash.payload import ENVIRONMENT, SETUP_PROGRAM, Payload, PayloadError, PayloadFile
 from secateur.flash.setup_program import setup_program
 from secateur_agent.protocol.topics import TopicError, checked_id
 from secateur_profiles import Profile
@@ -75,7 +75,7 @@ def make_payload(
             f"profile {profile.name} runs {profile.runtime.name}, the environment is for {environment.runtime}"
         )
     files = {
-        "environment.tar.gz": PayloadFile(environment.archive),
+        ENVIRONMENT: PayloadFile(environment.archive),
         "root.json": PayloadFile(trust_root),
         unit.NAME: PayloadFile(unit.unit_file(profile).encode()),
         SETUP_PROGRAM: PayloadFile(setup_program()),

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 import msgspec
 
 from secateur.flash.errors import FlashError
-from secateur.flash.payload import SETUP_PROGRAM, Payload
+from secateur.flash.payload import BOARD_PYTHON, INSTALLED_PROGRAM, SETUP_PROGRAM, Payload
+from secateur.flash.sending import send_payload
 from secateur.flash.ssh_host import Address, BoardConnection, Login
 from secateur.flash.target import Target, TargetError, check_systemd, target_of
 
 SETUP_LIMIT_S = 900.0
 AT_ONCE = 4
 _SPARE_MB = 160
-_INSTALLED = "/opt/secateur/secateur-setup.pyz"
-_ENVIRONMENT = "environment.tar.gz"
 
 PayloadFor = Callable[[str, Target, bool], Payload]
 """From a device id, its system, and whether it is that device already, to what the board gets; called one at a time, outside
@@ -89,9 +88,9 @@ async def _flash(job: Job, login: Login, payload_for: PayloadFor, told: Told, ma
         _check_room(job, probed, 0 if left_out else payload.size)
         folder = await _folder(board)
         try:
-            sent = await _send(board, payload, folder, left_out, lambda text: told(job.device, text))
+            sent = await send_payload(board.upload, payload, folder, left_out, lambda text: told(job.device, text))
             told(job.device, "installing")
-            command = ["/usr/bin/python3", "-I", f"{folder}/{SETUP_PROGRAM}", "install", folder]
+            command = [BOARD_PYTHON, "-I", f"{folder}/{SETUP_PROGRAM}", "install", folder]
             code, _, complaint = await board.run_as_root(command, lambda line: told(job.device, line), SETUP_LIMIT_S)
         finally:
             await board.run(f"rm -rf {shlex.quote(folder)}")
@@ -103,7 +102,7 @@ async def _flash(job: Job, login: Login, payload_for: PayloadFor, told: Told, ma
 
 async def _device_now(board: BoardConnection) -> str:
     """The id of the device that the board is already; '' if nothing is installed."""
-    code, out, _ = await board.run(f"test -f {_INSTALLED} && /usr/bin/python3 -I {_INSTALLED} status")
+    code, out, _ = await board.run(f"test -f {INSTALLED_PROGRAM} && {BOARD_PYTHON} -I {INSTALLED_PROGRAM} status")
     try:
         return str(json.loads(out)["device"]) if code == 0 else ""
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -134,22 +133,6 @@ async def _folder(board: BoardConnection) -> str:
     return out.strip()
 
 
-async def _send(board: BoardConnection, payload: Payload, folder: str, left_out: bool, say: Callable[[str], None]) -> int:
-    names = [name for name in payload.files if not (left_out and name == _ENVIRONMENT)]
-    total, sent, shown = sum(payload.files[name].size for name in names), 0, -1
-
-    def progress(count: int) -> None:
-        nonlocal sent, shown
-        sent += count
-        if (percent := 100 * sent // max(1, total) // 10 * 10) != shown:
-            shown = percent
-            say(f"sending {percent} % of {total / 1e6:.1f} MB")
-
-    for name in names:
-        await board.upload(f"{folder}/{name}", payload.files[name].source, progress)
-    return sent
-
-
 async def run_setup(
     jobs: Sequence[Job], login: Login, arguments: Sequence[str], told: Told, at_once: int = AT_ONCE
 ) -> list[Outcome]:
@@ -162,7 +145,7 @@ async def run_setup(
                 async with BoardConnection(job.address, login) as board:
                     probed = await board.probe()
                     await board.become_root(int(probed.get("uid", -1)))
-                    command = ["/usr/bin/python3", "-I", _INSTALLED, *arguments]
+                    command = [BOARD_PYTHON, "-I", INSTALLED_PROGRAM, *arguments]
                     code, out, complaint = await board.run_as_root(
                         command, lambda line: told(job.device, line), SETUP_LIMIT_S
                     )

@@ -16,6 +16,7 @@ from typing import Any
 import asyncssh
 
 from secateur.flash.errors import FlashError
+from secateur.flash.payload import BOARD_PYTHON
 from secateur.flash.target import PROBE
 
 _CONNECT_LIMIT_S = 20.0
@@ -122,14 +123,14 @@ class BoardConnection:
         Raises:
             FlashError: if it has no Python 3, or answers with something else.
         """
-        code, out, complaint = await self.run(f"/usr/bin/python3 -I -c {shlex.quote(PROBE)}")
+        code, out, complaint = await self.run(f"{BOARD_PYTHON} -I -c {shlex.quote(PROBE)}")
         if code:
             # python3-minimal has a Python without most of its library.
             missing = "not found" in complaint or "No module named" in complaint or code == 127
             raise FlashError(
                 f"{self.address}: "
                 + (
-                    "no complete /usr/bin/python3 there; install the package python3"
+                    f"no complete {BOARD_PYTHON} there; install the package python3"
                     if missing
                     else f"python3 failed: {_last(complaint)}"
                 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 import sys
 from collections.abc import Mapping
@@ -104,20 +102,6 @@ def make_target(python: str, machine: str, glibc: str, where: str) -> Target:
     if int(library[2]) < _OLDEST_GLIBC_MINOR:
         raise TargetError(f"{where}: glibc {glibc} is too old; take a newer system")
     return Target(f"{version[0]}.{version[1]}", machine, f"2.{int(library[2])}")
-
-
-def this_machine() -> Target:
-    """Return what this machine is; its Python is the one that runs."""
-    return make_target(platform.python_version(), platform.machine(), glibc_version(), "this machine")
-
-
-def glibc_version() -> str:
-    """Return the version of the C library, '' if it is not glibc."""
-    try:
-        text = os.confstr("CS_GNU_LIBC_VERSION") or ""
-    except (AttributeError, ValueError, OSError):
-        return ""
-    return text.removeprefix("glibc ").strip()
 
 
 PROBE = (

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 from secateur.flash import termux_scripts as scripts
 from secateur.flash.errors import FlashError
-from secateur.flash.payload import SETUP_PROGRAM, Payload
+from secateur.flash.payload import BOARD_PYTHON, INSTALLED_PROGRAM, SETUP_PROGRAM, Payload
 from secateur.flash.phone import Phone, Say
+from secateur.flash.sending import send_payload
 from secateur.flash.ssh import PayloadFor
 from secateur.flash.target import target_of
-from secateur.flash.termux_debian import PYTHON, SETUP, Facts, ensure_debian, in_debian, look, remove_debian
+from secateur.flash.termux_debian import Facts, ensure_debian, in_debian, look, remove_debian
 
 SETUP_LIMIT_S = 1800.0
 """proot makes each system call several times as slow, and a phone's storage is no faster than a card."""
@@ -27,7 +28,6 @@ STEADY_S = 10.0
 """An agent that has run for so long has started."""
 _MOST_STARTS = 6
 _SPARE_MB = 160
-_ENVIRONMENT = "environment.tar.gz"
 _PAYLOAD_MOUNT = "/mnt/secateur-payload"
 _LOG = f"~/{scripts.FOLDER}/agent.log in Termux"
 
@@ -139,7 +139,7 @@ def _check_room(phone: Phone, probed: dict[str, object], size: int) -> None:
 
 async def _installed(phone: Phone) -> dict[str, str]:
     """What is installed in Debian: ``device``, ``release``, ``previous``; empty if nothing is."""
-    answer = await in_debian(phone, [PYTHON, "-I", SETUP, "status"])
+    answer = await in_debian(phone, [BOARD_PYTHON, "-I", INSTALLED_PROGRAM, "status"])
     try:
         found = json.loads(answer.out) if answer.code == 0 else {}
     except (ValueError, RecursionError):
@@ -150,11 +150,11 @@ async def _installed(phone: Phone) -> dict[str, str]:
 async def _install(phone: Phone, payload: Payload, left_out: bool, say: Say) -> int:
     folder = await _folder(phone)
     try:
-        sent = await _send(phone, payload, folder, left_out, say)
+        sent = await send_payload(phone.upload, payload, folder, left_out, say)
         say("installing")
         command = [f"{_PAYLOAD_MOUNT}/{SETUP_PROGRAM}", "install", _PAYLOAD_MOUNT, "--no-wait"]
         answer = await in_debian(
-            phone, [PYTHON, "-I", *command], bind=f"{folder}:{_PAYLOAD_MOUNT}", limit_s=SETUP_LIMIT_S, say=say
+            phone, [BOARD_PYTHON, "-I", *command], bind=f"{folder}:{_PAYLOAD_MOUNT}", limit_s=SETUP_LIMIT_S, say=say
         )
     finally:
         clean = f'rmdir "$HOME/{scripts.FOLDER}" 2>/dev/null; exit 0'
@@ -174,24 +174,8 @@ async def _folder(phone: Phone) -> str:
     return path
 
 
-async def _send(phone: Phone, payload: Payload, folder: str, left_out: bool, say: Say) -> int:
-    names = [name for name in payload.files if not (left_out and name == _ENVIRONMENT)]
-    total, sent, shown = sum(payload.files[name].size for name in names), 0, -1
-
-    def progress(count: int) -> None:
-        nonlocal sent, shown
-        sent += count
-        if (percent := 100 * sent // max(1, total) // 10 * 10) != shown:
-            shown = percent
-            say(f"sending {percent} % of {total / 1e6:.1f} MB")
-
-    for name in names:
-        await phone.upload(f"{folder}/{name}", payload.files[name].source, progress)
-    return sent
-
-
 async def _setup(phone: Phone, arguments: list[str], say: Say) -> None:
-    answer = await in_debian(phone, [PYTHON, "-I", SETUP, *arguments], limit_s=SETUP_LIMIT_S, say=say)
+    answer = await in_debian(phone, [BOARD_PYTHON, "-I", INSTALLED_PROGRAM, *arguments], limit_s=SETUP_LIMIT_S, say=say)
     if answer.code:
         raise FlashError(f"{phone.where}: {answer.complaint.removeprefix('secateur-setup: ')}")
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from secateur.flash.errors import FlashError
+from secateur.flash.payload import BOARD_PYTHON
 from secateur.flash.phone import Answer, Phone, Say
 from secateur.flash.target import MACHINES, PROBE
 from secateur.flash.termux_scripts import BOOT, DISTRIBUTION, FOLDER
 
 INSTALL_LIMIT_S = 1800.0
-SETUP = "/opt/secateur/secateur-setup.pyz"
-PYTHON = "/usr/bin/python3"
 _ASK_LIMIT_S = 120.0
 _DEBIAN_MB = 600
 """Debian and Python, and what is downloaded for them."""
@@ -147,7 +146,7 @@ async def ensure_debian(phone: Phone, facts: Facts, say: Say) -> dict[str, Any]:
 
 async def _probe(phone: Phone) -> Answer:
     # By standard input: proot-distro hands its words on through one more shell.
-    return await in_debian(phone, [PYTHON, "-I", "-"], given=PROBE.encode())
+    return await in_debian(phone, [BOARD_PYTHON, "-I", "-"], given=PROBE.encode())
 
 
 async def _install_debian(phone: Phone, facts: Facts, say: Say) -> None:

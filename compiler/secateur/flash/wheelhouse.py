@@ -33,6 +33,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     requirements: tuple[str, ...]
     wheels: tuple[str, ...]
 
+    @classmethod
+    def of(cls, target: Target, runtime: str, requirements: Sequence[str], wheels: Sequence[str]) -> Record:
+        """Return the record of wheels for a system."""
+        return cls(
+            python=target.python,
+            machine=target.machine,
+            glibc=target.glibc,
+            runtime=runtime,
+            requirements=tuple(requirements),
+            wheels=tuple(wheels),
+        )
+
 
 @dataclass(frozen=True)
 class Wheelhouse:
@@ -106,14 +118,7 @@ def _keep(fresh: Path, folder: Path, target: Target, runtime: str, wanted: Seque
             names.append(path.name)
     except OSError as error:
         raise WheelhouseError(f"wheelhouse {folder}: cannot be written: {error.strerror}") from None
-    record = Record(
-        python=target.python,
-        machine=target.machine,
-        glibc=target.glibc,
-        runtime=runtime,
-        requirements=tuple(wanted),
-        wheels=tuple(names),
-    )
+    record = Record.of(target, runtime, wanted, names)
     write_atomic(folder / _RECORD, msgspec.json.format(msgspec.json.encode(record)) + b"\n")
     return Wheelhouse(folder, record)
 

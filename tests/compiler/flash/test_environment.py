@@ -8,10 +8,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from wheel_factory import make_wheel
+from wheel_factory import make_wheel, this_python
 
 from secateur.flash.environment import build_environment
-from secateur.flash.target import this_machine
 from secateur.flash.wheelhouse import Wheelhouse, build
 
 
@@ -19,7 +18,7 @@ from secateur.flash.wheelhouse import Wheelhouse, build
 def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheelhouse:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     make_wheel(tmp_path / "index", "thing")
-    return build(this_machine(), "onnxruntime", tmp_path / "house", ["thing"], [tmp_path / "index"])
+    return build(this_python(), "onnxruntime", tmp_path / "house", ["thing"], [tmp_path / "index"])
 
 
 def test_the_agent_and_its_profiles_are_in_it_with_their_metadata(tmp_path: Path, wheelhouse: Wheelhouse) -> None:

@@ -9,8 +9,9 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wheel_factory import this_python
 
-from secateur.flash.target import PROBE, TargetError, check_systemd, make_target, target_of, this_machine
+from secateur.flash.target import PROBE, TargetError, check_systemd, make_target, target_of
 
 
 def test_platforms_go_from_the_boards_glibc_down() -> None:
@@ -42,7 +43,7 @@ def test_a_system_without_wheels_is_refused_with_what_to_do(python: str, machine
 
 def test_the_probe_tells_what_this_machine_is() -> None:
     done = subprocess.run([sys.executable, "-I", "-S", "-c", PROBE], capture_output=True, text=True, check=True)
-    assert target_of(json.loads(done.stdout), "here") == this_machine()
+    assert target_of(json.loads(done.stdout), "here") == this_python()
 
 
 def test_a_32_bit_system_with_a_64_bit_kernel_is_a_32_bit_one() -> None:

@@ -70,9 +70,3 @@ class Mechanism(ABC):
         Raises:
             FlashError: if it cannot apply one of them.
         """
-
-
-def board_has(boot: FatPartition, *names: str) -> bool:
-    """Whether the boot partition has all these files, as that of a Raspberry Pi has them."""
-    present = {name.lower() for name in boot.names()}
-    return all(name in present for name in names)
