@@ -1,8 +1,7 @@
 """Cards for the emulated boards: an arm64 Debian, laid out as Raspberry Pi OS is.
 
-Both kinds share one root file system; what starts at the first boot depends, as on the real ones, on what the FAT
-partition holds: `bookworm` starts nothing of itself (customisation comes by `systemd.run=` in cmdline.txt), `trixie` carries
-cloud-init's files.
+Two kinds, as the real ones: `bookworm` is Debian 12, which starts nothing of itself (customisation comes by `systemd.run=`
+in cmdline.txt); `trixie` is Debian 13, whose FAT partition carries cloud-init's files.
 `python -m tests.boards.image` builds them.
 """
 
@@ -12,9 +11,10 @@ import struct
 from pathlib import Path
 
 from tests.boards.build_cache import BUILD, cached, run, say
-from tests.boards.root_file_system import DISK_ID, root_file_system
+from tests.boards.root_file_system import BOOKWORM, DISK_ID, TRIXIE, Suite, root_file_system
 
-KINDS = ("bookworm", "trixie")
+SUITES = {suite.name: suite for suite in (BOOKWORM, TRIXIE)}
+KINDS = tuple(SUITES)
 _MIB = 1 << 20
 _BOOT_START, _BOOT_BYTES = 8 * _MIB, 256 * _MIB
 _ROOT_START = _BOOT_START + _BOOT_BYTES
@@ -29,7 +29,7 @@ arm_boost=1
 [all]
 """
 _CMDLINE = f"console=serial0,115200 console=tty1 root=PARTUUID={DISK_ID}-02 rootfstype=ext4 fsck.repair=yes rootwait quiet\n"
-_ISSUE = "Raspberry Pi reference {date}\nStand-in for tests: Debian GNU/Linux 12 (bookworm), arm64, laid out as {kind}\n"
+_ISSUE = "Raspberry Pi reference {date}\nStand-in for tests: Debian GNU/Linux {version} ({kind}), arm64\n"
 _CLOUD_INIT = {
     "meta-data": "dsmode: local\ninstance_id: rpios-image\n",
     "user-data": "#cloud-config\n\n# Nothing is set: everything here is a comment.\n#hostname: raspberrypi\n",
@@ -41,11 +41,12 @@ def compressed_image(kind: str = "bookworm") -> Path:
     """Build the image of a kind, or take it from the cache.
 
     Returns:
-        `build/boards/debian-12-arm64-<kind>.img.zst`.
+        `build/boards/debian-<version>-arm64-<kind>.img.zst`.
     """
-    root = root_file_system()
-    folder = cached(f"image-{kind}", [root.name, kind, Path(__file__)], lambda made: _compressed(root, kind, made))
-    link = BUILD / f"debian-12-arm64-{kind}.img.zst"
+    suite = SUITES[kind]
+    root = root_file_system(suite)
+    folder = cached(f"image-{kind}", [root.name, Path(__file__)], lambda made: _compressed(root, suite, made))
+    link = BUILD / f"debian-{suite.version}-arm64-{kind}.img.zst"
     link.unlink(missing_ok=True)
     link.hardlink_to(folder / "image.zst")
     return link
@@ -53,19 +54,20 @@ def compressed_image(kind: str = "bookworm") -> Path:
 
 def make_card(card: Path, kind: str = "bookworm") -> None:
     """Write a new card, as a sparse file: what an unmodified image is after it was written to an SD card."""
-    assemble(root_file_system(), kind, card)
+    suite = SUITES[kind]
+    assemble(root_file_system(suite), suite, card)
 
 
-def assemble(root: Path, kind: str, image: Path) -> None:
+def assemble(root: Path, suite: Suite, image: Path) -> None:
     """Put the partitions together.
 
     Args:
         root: folder that `root_file_system` made.
-        kind: one of KINDS.
+        suite: what it is.
         image: the file to write.
     """
     boot = image.with_name(image.name + ".boot")
-    _format_boot_partition(boot, root / "boot", kind)
+    _format_boot_partition(boot, root / "boot", suite)
     system = root / "root.ext4"
     with image.open("wb") as file:
         file.truncate(_ROOT_START + system.stat().st_size)
@@ -75,19 +77,20 @@ def assemble(root: Path, kind: str, image: Path) -> None:
     boot.unlink()
 
 
-def _compressed(root: Path, kind: str, folder: Path) -> None:
+def _compressed(root: Path, suite: Suite, folder: Path) -> None:
     image = folder / "image"
-    assemble(root, kind, image)
+    assemble(root, suite, image)
     run("zstd", "-q", "-10", "-T2", "--rm", image, "-o", folder / "image.zst")
 
 
-def _format_boot_partition(file: Path, boot_files: Path, kind: str) -> None:
+def _format_boot_partition(file: Path, boot_files: Path, suite: Suite) -> None:
     with file.open("wb") as made:
         made.truncate(_BOOT_BYTES)
     run("mkfs.fat", "--invariant", "-F", "32", "-s", "1", "-n", "bootfs", "-i", DISK_ID, file)
-    date = "2025-05-13" if kind == "bookworm" else "2025-12-04"
-    texts = {"config.txt": _CONFIG, "cmdline.txt": _CMDLINE, "issue.txt": _ISSUE.format(date=date, kind=kind)}
-    if kind == "trixie":
+    date = "2025-05-13" if suite is BOOKWORM else "2025-12-04"
+    issue = _ISSUE.format(date=date, version=suite.version, kind=suite.name)
+    texts = {"config.txt": _CONFIG, "cmdline.txt": _CMDLINE, "issue.txt": issue}
+    if suite is TRIXIE:
         texts |= _CLOUD_INIT
     run("mmd", "-i", file, "::/overlays")
     for source in sorted(boot_files.iterdir()):

@@ -19,16 +19,25 @@ from tests.boards.qmp import Qmp
 
 @dataclass(frozen=True)
 class Model:
-    """A kind of board that QEMU emulates."""
+    """A kind of board that QEMU emulates.
+
+    Attributes:
+        arguments: QEMU's, for the machine.
+        uart: the serial port of its console, as its kernel calls it.
+        device_tree: name of its device tree on the card, None if QEMU makes one.
+        pci: whether card and network are devices on PCI; else the card is in the board's own slot, the network on USB, and
+            there is no port for the tests' shell.
+    """
 
     arguments: tuple[str, ...]
     uart: str
     device_tree: str | None
-    # How QEMU's devices attach; None for a card in the board's own slot.
     pci: bool
 
 
 VIRT = Model(("-M", "virt", "-cpu", "cortex-a72", "-smp", "2"), "ttyAMA0", None, pci=True)
+# Its second serial port: the first belongs to Bluetooth.
+RASPBERRY_PI_3B = Model(("-M", "raspi3b"), "ttyS1", "bcm2837-rpi-3-b.dtb", pci=False)
 
 
 class Machine:
@@ -129,7 +138,7 @@ class Machine:
             "-kernel", str(files.kernel), "-append", files.command_line,
             "-chardev", f"socket,id=console,path={self.console_log.with_suffix('.sock')},server=on,wait=off,"
             f"logfile={self.console_log},logappend=on",
-            "-serial", "chardev:console",
+            *(() if model.pci else ("-serial", "null")), "-serial", "chardev:console",
             "-qmp", f"unix:{self._control_socket},server=on,wait=off",
             "-chardev", f"socket,id=shell,path={self.shell_socket},server=on,wait=off",
             "-drive", f"if={'none' if model.pci else 'sd'},id=card,format=raw,cache=writeback,"
@@ -147,7 +156,7 @@ class Machine:
                 "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=shell,name=test-board",
             ]  # fmt: skip
         else:
-            command += ["-serial", "chardev:shell", "-device", "usb-net,netdev=network"]
+            command += ["-device", "usb-net,netdev=network"]
         return command
 
 

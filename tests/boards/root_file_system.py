@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.boards.build_cache import EPOCH_S, HERE, cached, run, say
@@ -11,34 +12,76 @@ from tests.boards.kernel_modules import MODULES, build_modules
 
 DISK_ID = "5ec47e12"
 ROOT_BYTES = 1536 << 20
+# What is laid over all of them; a release may have more, in `root_<its name>`.
 OVERLAY = HERE / "root"
 
 _PACKAGES = """
     linux-image-arm64 initramfs-tools zstd systemd-sysv libpam-systemd systemd-timesyncd dbus udev kmod python3
-    python3-minimal openssh-server sudo iproute2 procps ca-certificates e2fsprogs dosfstools i2c-tools cloud-init less
-    netbase
+    python3-minimal openssh-server sudo iproute2 procps ca-certificates e2fsprogs dosfstools i2c-tools less netbase
 """
 _MMDEBSTRAP = """
     --architectures=arm64 --variant=minbase --mode=root --skip=check/qemu --dpkgopt=force-confold
     --dpkgopt=path-exclude=/usr/share/man/* --dpkgopt=path-exclude=/usr/share/locale/*
     --dpkgopt=path-exclude=/usr/share/doc/*
 """
-_SOURCES = (
-    "deb http://deb.debian.org/debian bookworm main",
-    "deb http://deb.debian.org/debian bookworm-updates main",
-    "deb http://deb.debian.org/debian-security bookworm-security main",
-)
-# The kernel's headers must be of the very version that was installed, so they are fetched with the same package lists.
-_FETCH_HEADERS = (
-    'cd "$2" && V=$(ls "$1/lib/modules") && export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" && '
-    'apt-get -qq download "linux-headers-$V" "linux-headers-${V%-arm64}-common" linux-source-6.1'
-)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A release of Debian.
+
+    Attributes:
+        name: its code name.
+        version: its number.
+        packages: more of them than all have.
+        kernel_source: the package to build the stand-ins of hardware from, `` for a root without them: cross-building takes
+            tools of this machine's release.
+    """
+
+    name: str
+    version: int
+    packages: tuple[str, ...] = ()
+    kernel_source: str = ""
+
+    @property
+    def all_packages(self) -> list[str]:
+        """All that are asked for."""
+        return [*_PACKAGES.split(), *self.packages]
+
+    @property
+    def overlays(self) -> list[Path]:
+        """Folders whose files are laid over it."""
+        return [OVERLAY, *HERE.glob(f"root_{self.name}")]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Lines of sources.list."""
+        main = (f"deb http://deb.debian.org/debian {self.name}{updates} main" for updates in ("", "-updates"))
+        return (*main, f"deb http://deb.debian.org/debian-security {self.name}-security main")
+
+    @property
+    def fetch_kernel(self) -> str:
+        """A script that fetches what modules are built from.
+
+        The kernel's headers must be of the very version that was installed, so they come with the same package lists.
+        """
+        if not self.kernel_source:
+            return ""
+        return (
+            'cd "$2" && V=$(ls "$1/lib/modules") && export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" && '
+            f'apt-get -qq download "linux-headers-$V" "linux-headers-${{V%-arm64}}-common" {self.kernel_source}'
+        )
+
+
+BOOKWORM = Suite("bookworm", 12, kernel_source="linux-source-6.1")
+TRIXIE = Suite("trixie", 13, packages=("cloud-init",))
+
 # Nothing of these can be on such a board; they are most of the kernel package's 400 MB.
 _NOT_ON_A_BOARD = """
     sound drivers/gpu drivers/media drivers/staging drivers/infiniband drivers/net/wireless drivers/net/ethernet
     drivers/scsi drivers/iio drivers/input drivers/bluetooth drivers/isdn drivers/net/can drivers/mtd drivers/comedi
     drivers/nvme drivers/target drivers/accel drivers/video drivers/ata drivers/message drivers/crypto drivers/pinctrl
-    drivers/net/wwan drivers/net/fddi drivers/edac drivers/md drivers/hid drivers/usb/serial drivers/usb/gadget
+    drivers/net/wwan drivers/net/fddi drivers/edac drivers/md drivers/hid drivers/usb/serial
     drivers/usb/misc drivers/usb/storage net/bluetooth net/mac80211 net/wireless net/sctp net/openvswitch net/batman-adv
     net/ceph net/rds net/tipc fs/xfs fs/btrfs fs/ocfs2 fs/gfs2 fs/ceph fs/nfs fs/nfsd fs/cifs fs/smb fs/f2fs
     fs/jfs fs/reiserfs fs/ubifs fs/nilfs2 fs/afs fs/9p
@@ -55,47 +98,53 @@ PARTUUID={DISK_ID}-02  /               ext4    defaults,noatime  0       1
 """
 
 
-def root_file_system() -> Path:
+def root_file_system(suite: Suite = BOOKWORM) -> Path:
     """Build it, or take it from the cache.
 
     Returns:
         A folder with `root.ext4`, the files for the FAT partition in `boot/`, and `packages.txt`.
     """
     packages = cached(
-        "packages", [*_PACKAGES.split(), *_MMDEBSTRAP.split(), _FETCH_HEADERS, OVERLAY / "etc/initramfs-tools"], _install
+        f"packages-{suite.name}",
+        [*suite.all_packages, *_MMDEBSTRAP.split(), *suite.sources, suite.fetch_kernel, OVERLAY / "etc/initramfs-tools"],
+        lambda folder: _install(suite, folder),
     )
-    recipe: list[Path | str] = [Path(__file__), HERE / "kernel_modules.py", OVERLAY, packages.name]
-    return cached("root", recipe, lambda folder: _configure_all(packages, folder))
+    recipe: list[Path | str] = [Path(__file__), HERE / "kernel_modules.py", *suite.overlays, packages.name]
+    return cached(f"root-{suite.name}", recipe, lambda folder: _configure_all(suite, packages, folder))
 
 
-def _install(folder: Path) -> None:
+def _install(suite: Suite, folder: Path) -> None:
     """Debian's packages, as a tar; takes minutes, for their installation scripts run in an emulated arm64."""
     (folder / "debs").mkdir()
-    run(
-        "mmdebstrap", *_MMDEBSTRAP.split(), "--include=" + ",".join(_PACKAGES.split()),
+    hooks = [
         # The initramfs is made by the kernel's installation: what it shall hold must be there by then.
-        f"--essential-hook=cp -r {OVERLAY}/etc/initramfs-tools \"$1/etc/\"",
-        f"--customize-hook=sh -euc '{_FETCH_HEADERS}' fetch \"$1\" {folder}/debs",
-        "bookworm", folder / "packages.tar", *_SOURCES,
+        f'--essential-hook=cp -r {OVERLAY}/etc/initramfs-tools "$1/etc/"'
+    ]
+    if suite.fetch_kernel:
+        hooks.append(f"--customize-hook=sh -euc '{suite.fetch_kernel}' fetch \"$1\" {folder}/debs")
+    run(
+        "mmdebstrap", *_MMDEBSTRAP.split(), "--include=" + ",".join(suite.all_packages), *hooks,
+        suite.name, folder / "packages.tar", *suite.sources,
     )  # fmt: skip
 
 
-def _configure_all(packages: Path, folder: Path) -> None:
+def _configure_all(suite: Suite, packages: Path, folder: Path) -> None:
     root = folder / "root"
     root.mkdir()
     run("tar", "-xf", packages / "packages.tar", "--numeric-owner", "--xattrs", "-C", root)
     release = next(entry.name for entry in (root / "lib/modules").iterdir())
-    say(f"kernel {release}: building {', '.join(MODULES)}")
     _trim_modules(root / "lib/modules" / release)
-    build_modules(packages / "debs", folder / "kernel-build", root / "lib/modules" / release / "extra")
-    _configure(root)
+    if suite.kernel_source:
+        say(f"kernel {release}: building {', '.join(MODULES)}")
+        build_modules(packages / "debs", folder / "kernel-build", root / "lib/modules" / release / "extra")
+        shutil.rmtree(folder / "kernel-build")
+    _configure(suite, root)
     _in_root(root, "depmod", release)
     _take_boot_files(root, folder / "boot", release)
     (folder / "packages.txt").write_text(_in_root(root, "dpkg-query", "-W", "-f", "${Package} ${Version}\\n"))
     _clean(root)
     _make_ext4(root, folder / "root.ext4")
     shutil.rmtree(root)
-    shutil.rmtree(folder / "kernel-build")
 
 
 def _in_root(root: Path, *command: str) -> str:
@@ -107,14 +156,15 @@ def _trim_modules(modules: Path) -> None:
         shutil.rmtree(modules / "kernel" / name, ignore_errors=True)
 
 
-def _configure(root: Path) -> None:
-    for source in sorted(OVERLAY.rglob("*")):
-        target = root / source.relative_to(OVERLAY)
-        if source.is_dir():
-            target.mkdir(exist_ok=True)
-            continue
-        shutil.copyfile(source, target)
-        target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+def _configure(suite: Suite, root: Path) -> None:
+    for overlay in suite.overlays:
+        for source in sorted(overlay.rglob("*")):
+            target = root / source.relative_to(overlay)
+            if source.is_dir():
+                target.mkdir(exist_ok=True)
+                continue
+            shutil.copyfile(source, target)
+            target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
     (root / "etc/fstab").write_text(_FSTAB)
     (root / "boot/firmware").mkdir(exist_ok=True)
     _in_root(root, "useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo", "pi")

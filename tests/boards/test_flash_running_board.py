@@ -127,7 +127,8 @@ def test_unflash_leaves_no_file_behind(desk_with_board: Desk, record: Record) ->
     left = sorted(set(desk.board.run(_FILES).splitlines()) - desk.files_before)
     record("left_behind", len(left))
     assert left == []
-    assert desk.board.run("id secateur; systemctl cat secateur-agent; pgrep -u secateur", check=False).count("\n") <= 1
+    asked = "id secateur; systemctl cat secateur-agent; pgrep -f '[s]ecateur_agent'"
+    assert desk.board.run(f"({asked}) 2>/dev/null", check=False) == ""
     assert desk.board.run("ls /var/log | grep -c secateur", check=False) == "0"
 
 

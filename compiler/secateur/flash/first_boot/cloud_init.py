@@ -25,9 +25,13 @@ _FOLDERS = ("/boot/firmware", "/boot/efi", "/boot")
 _GRUB = "/etc/default/grub.d/90-secateur.cfg"
 # cloud-init notes that a module has run before it runs it (FileSemaphores of its helpers.py): after a power cut in the
 # middle it would leave out the rest for ever. Until the setup program has ended, every start is a first one.
-_INSTANCE = "/var/lib/cloud/instance"
+# It flushes nothing either: after such a cut its files are there and empty, and it fails over some of them.
+_STATE = "/var/lib/cloud"
+_INSTANCE = f"{_STATE}/instance"
 _ENDED = f"{_INSTANCE}/secateur-setup-ended"
-_RUN_AGAIN = f"[ -e {_ENDED} ] || rm -f {_INSTANCE}/sem/config_*"
+_RUN_AGAIN = (
+    f"[ -e {_ENDED} ] || {{ rm -f {_INSTANCE}/sem/config_*; find {_STATE}/data -type f -empty -exec rm -f {{}} +; sync; }}"
+)
 
 
 class RaspberryCloudInit(Mechanism):
@@ -48,7 +52,7 @@ class RaspberryCloudInit(Mechanism):
     def files(self, boot: FatPartition, found: Found, settings: Settings) -> Mapping[str, bytes]:
         """See `Mechanism.files`."""
         instance = _instance(settings)
-        files = {"user-data": _user_data(settings, []), "meta-data": _meta_data(settings, instance)}
+        files = {"user-data": _user_data(settings, []), "meta-data": _meta_data(instance)}
         words = [f"ds=nocloud;i={instance}"]
         if settings.wifi is not None:
             files["network-config"] = _network(settings)
@@ -89,7 +93,7 @@ class DebianCloudInit(Mechanism):
             f"echo 'GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {flags}\"' >{_GRUB} && update-grub; }}"
         )
         return {
-            "meta-data": _meta_data(settings, _instance(settings)),
+            "meta-data": _meta_data(_instance(settings)),
             "user-data": _user_data(settings, [["sh", "-c", grub]]),
         }
 
@@ -138,9 +142,10 @@ def _user_data(settings: Settings, before: list[list[str]]) -> bytes:
     return _yaml(table, "#cloud-config\n")
 
 
-def _meta_data(settings: Settings, instance: str) -> bytes:
-    # "local": applied before the network is up, which may never be.
-    return _yaml({"instance-id": instance, "dsmode": "local", "local-hostname": settings.hostname})
+def _meta_data(instance: str) -> bytes:
+    # "local": applied before the network is up, which may never be. The host name comes from the user data: a name here is
+    # set before bootcmd could mend anything, and cloud-init 22 stops at the empty note of it that a power cut leaves.
+    return _yaml({"instance-id": instance, "dsmode": "local"})
 
 
 def _network(settings: Settings) -> bytes:

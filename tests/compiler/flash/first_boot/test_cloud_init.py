@@ -79,12 +79,13 @@ def test_settings_and_setup_program_go_into_user_data(tmp_path: Path) -> None:
 def test_a_first_boot_that_was_cut_off_is_run_again_until_setup_has_ended(tmp_path: Path) -> None:
     """cloud-init marks a module as run before it runs it, and would leave it out after a power cut (its FileSemaphores)."""
     table = _table(_customised(make_image(tmp_path / "x.img", TRIXIE), Settings("pi-kitchen")).text("user-data"))
-    instance = tmp_path / "instance"
-    semaphores = [instance / "sem" / name for name in ("config_runcmd", "config_scripts_user", "config_users_groups")]
-    (instance / "sem").mkdir(parents=True)
+    state = tmp_path / "cloud"
+    semaphores = [state / "instance/sem" / name for name in ("config_runcmd", "config_scripts_user", "config_users_groups")]
+    (state / "instance/sem").mkdir(parents=True)
+    (state / "data").mkdir()
 
     def run(command: list[str], setup: str) -> int:
-        text = command[2].replace("/var/lib/cloud/instance", str(instance))
+        text = command[2].replace("/var/lib/cloud", str(state))
         return subprocess.run(["sh", "-c", re.sub(r"^\(.*?\); status", f"({setup}); status", text)], check=False).returncode
 
     def left_after_a_start() -> list[Path]:
@@ -98,6 +99,19 @@ def test_a_first_boot_that_was_cut_off_is_run_again_until_setup_has_ended(tmp_pa
     assert left_after_a_start() == [], "cut off in the middle: all of it is run again"
     assert run(table["runcmd"][-1], "exit 3") == 3
     assert left_after_a_start() == semaphores, "setup has ended, well or badly"
+
+
+def test_notes_that_a_power_cut_left_empty_are_removed_before_cloud_init_fails_over_them(tmp_path: Path) -> None:
+    """cloud-init 22.4 reads `set-hostname` as JSON, and ends its stage if the file is empty: user data is not applied at all."""
+    boot = _customised(make_image(tmp_path / "x.img", TRIXIE), Settings("pi-kitchen"))
+    data = tmp_path / "cloud/data"
+    data.mkdir(parents=True)
+    (data / "set-hostname").touch()
+    (data / "instance-id").write_text("pi")
+    command = _table(boot.text("user-data"))["bootcmd"][0][2].replace("/var/lib/cloud", str(tmp_path / "cloud"))
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
+    assert [each.name for each in data.iterdir()] == ["instance-id"]
+    assert set(_table(boot.text("meta-data"))) == {"instance-id", "dsmode"}, "a name is set before user data are applied"
 
 
 def test_the_instance_is_new_and_the_same_in_meta_data_and_kernel_line(tmp_path: Path) -> None:
