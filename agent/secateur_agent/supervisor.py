@@ -15,17 +15,11 @@ from secateur_agent import pack_timing
 from secateur_agent.asks import Asks
 from secateur_agent.command_runner import CommandRunner
 from secateur_agent.commands import CommandLog
+from secateur_agent.deciding import Deciding
 from secateur_agent.device_report import DeviceReport
 from secateur_agent.downloads import Downloads
 from secateur_agent.enrolment import Enrolment
-from secateur_agent.governing import (
-    THROTTLE_SENSORS,
-    TICK_SENSORS,
-    Governing,
-    RequestRate,
-    governor_sample,
-    may_be_throttled,
-)
+from secateur_agent.governing import Governing
 from secateur_agent.helper_processes import HelperEnded, HelperRunner
 from secateur_agent.host_messages import HostMessages
 from secateur_agent.inference.control import Loaded, LoadFailed, StatsReply, WorkerExited
@@ -37,15 +31,7 @@ from secateur_agent.link import Connected, Disconnected, Outbox, Received
 from secateur_agent.measurements import Measurements
 from secateur_agent.offline import AnyLink
 from secateur_agent.protocol import topics
-from secateur_agent.protocol.messages import (
-    Ack,
-    Answer,
-    AskReprune,
-    Constraints,
-    Desired,
-    Policy,
-    encode,
-)
+from secateur_agent.protocol.messages import Ack, Answer, Desired
 from secateur_agent.reporting import Reporter, as_event_kind, loaded_event
 from secateur_agent.sensors import discover, read_all
 from secateur_agent.sensors.process import ProcessMemory
@@ -57,7 +43,6 @@ from secateur_agent.switching import FromWorker, ServingWorker
 from secateur_agent.transfer.download import ChunkError
 
 INBOX_EVENTS = 1024
-_QUIET_TICKS = 5
 
 
 class Stop:
@@ -110,10 +95,19 @@ class Supervisor:
         self._shadow = DesiredShadow(setup.state_path / "desired.json", config.device, setup.trust_root)
         self._worker = ServingWorker(listening, inbox.put)
         self._sensors = [*discover(setup.sysfs_root), ProcessMemory(lambda: self._worker.pid)]
-        self._tick_sensors = [each for each in self._sensors if each.name in TICK_SENSORS]
-        self._throttle_sensors = [each for each in self._sensors if each.name in THROTTLE_SENSORS]
         self._governing = Governing(setup.state_path / "governor.json", setup.profile, time.monotonic())
-        self._rate = RequestRate()
+        self._deciding = Deciding(
+            setup.profile,
+            self._sensors,
+            self._governing,
+            self._ladder,
+            self._measurements,
+            self._shadow,
+            self._worker,
+            self._asks,
+            self._announce,
+            lambda: self._installer.state.busy or self._recuts.busy,
+        )
         self._commands = CommandRunner(
             config.device,
             CommandLog(setup.state_path / "commands.json", config.device, setup.trust_root),
@@ -141,8 +135,6 @@ class Supervisor:
         )
         self._stale = True
         self._undecided = False
-        self._undecided_ticks = 0
-        self._unknown_pin = ""
         self._unreported = True
         self._ending: Literal["", "stop", "restart"] = ""
         self._next_report_s = 0.0
@@ -182,7 +174,7 @@ class Supervisor:
         if desired is not None:
             self._recuts.want(desired.recuts)
         self._ladder.refresh(time.monotonic())
-        self._decide(time.monotonic(), self._read_for_decision())
+        self._deciding.decide(time.monotonic(), self._deciding.read())
         if self._worker.pid is None:
             self._worker.start(time.monotonic())
         if desired is not None and desired.model is not None and desired.version > self._installer.state.version:
@@ -247,7 +239,7 @@ class Supervisor:
     def _on_worker(self, message: FromWorker, now_s: float) -> None:
         event = self._worker.take(message, now_s)
         if isinstance(event, StatsReply):
-            self._rate.update(now_s, self._worker.inferences)
+            self._deciding.count(now_s)
         elif isinstance(event, Loaded):
             self._announce("worker", *loaded_event(event))
             self._unreported = True
@@ -259,8 +251,7 @@ class Supervisor:
             self._announce("worker", f"the worker ended with status {event.returncode}; a new one is started")
             wanted = self._worker.wanted
             if self._worker.out_of_memory(now_s) and wanted is not None:
-                below = self._governing.rungs
-                self._ladder.ban_from(wanted.rung, below, now_s)
+                self._deciding.step_below(wanted.rung, now_s)
                 self._announce("worker", f"killed twice in a minute, likely for its memory: stepping below {wanted.rung}")
                 self._stale = True
             self._unreported = True
@@ -317,10 +308,8 @@ class Supervisor:
         self._installer.poll()
         self._commands.poll()
         report = now_s >= self._next_report_s
-        # Nobody is waiting for an answer: decide less often, and spare the battery.
-        self._undecided_ticks += 1
-        decide = report or not self._rate.quiet or self._undecided_ticks >= _QUIET_TICKS
-        readings = read_all(self._sensors) if report else self._read_for_decision() if decide else None
+        decide = self._deciding.due()
+        readings = read_all(self._sensors) if report else self._deciding.read() if decide else None
         if report and readings is not None:
             self._next_report_s = now_s + self._config.report_s
             try:
@@ -346,48 +335,9 @@ class Supervisor:
             if not (self._installer.state.busy or self._recuts.busy or self._helpers.busy):
                 self._ladder.collect(self._commands.kept_blobs())
         if decide:
-            self._decide(now_s, readings if readings is not None else self._read_for_decision())
+            self._deciding.decide(now_s, readings if readings is not None else self._deciding.read())
         if self._unreported or self._downloads.owner == installer.OWNER:
             self._unreported = not self._reporter.report_shadow(self._report.reported())
-
-    def _decide(self, now_s: float, readings: dict[str, Any]) -> None:
-        keeper = self._ladder
-        self._undecided_ticks = 0
-        if keeper.changed:
-            digest = keeper.ladder.manifest_sha256 if keeper.ladder else ""
-            self._governing.take_ladder(keeper.ladder, self._measurements.of(digest), keeper.banned)
-            keeper.changed = False
-        desired = self._shadow.desired
-        pin = desired.pin if desired else ""
-        sample = governor_sample(readings, self._setup.profile, now_s, self._rate.hz, self._worker.rss_mb, pin)
-        decision = self._governing.decide(sample, desired.policy if desired else Policy())
-        if decision is None or keeper.ladder is None:
-            return
-        unknown = pin if pin not in self._governing.rungs and not (self._installer.state.busy or self._recuts.busy) else ""
-        if decision.changed or decision.ask is not None or unknown not in ("", self._unknown_pin):
-            asked = {"ask": encode(decision.ask).decode()} if decision.ask else {}
-            self._announce("decision", f"{decision.rung}: {decision.reason}", {**decision.evidence, **asked})
-        self._unknown_pin = unknown
-        if decision.ask is not None:
-            self._ask_reprune(keeper.ladder.manifest_sha256, decision.ask, decision.rung, decision.reason)
-        load = keeper.ladder.load_request(keeper.ladder.entries[decision.rung], self._setup.profile)
-        self._worker.serve(load, decision.switch)
-
-    def _read_for_decision(self) -> dict[str, Any]:
-        readings = read_all(self._tick_sensors)
-        if may_be_throttled(readings, self._setup.profile):
-            readings |= read_all(self._throttle_sensors)
-        return readings
-
-    def _ask_reprune(self, manifest_sha256: str, constraints: Constraints, rung: str, reason: str) -> None:
-        ask = AskReprune(
-            manifest_sha256=manifest_sha256,
-            precision=self._governing.precision(rung),
-            constraints=constraints,
-            measurements=self._measurements.of(manifest_sha256)[:64],
-            reason=reason[:2000],
-        )
-        self._asks.reprune(ask)
 
     # --- small things that parts call ---------------------------------------------------------------------------------
 
