@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,15 @@ _GRUB = "/etc/default/grub.d/90-secateur.cfg"
 # It flushes nothing either: after such a cut its files are there and empty, and it fails over some of them.
 _STATE = "/var/lib/cloud"
 _INSTANCE = f"{_STATE}/instance"
-_ENDED = f"{_INSTANCE}/secateur-setup-ended"
+_ENDED_NAME = "secateur-setup-ended"
+_ENDED = f"{_INSTANCE}/{_ENDED_NAME}"
+# What comes before bootcmd fails, too. systemd takes a drop-in from the kernel's command line, as a credential
+# (systemd-debug-generator(8), systemd 256 and later; an older one takes no notice): cloud-init then starts from nothing.
+_DROP_IN = f"""[Service]
+ExecStartPre=-/bin/sh -c 'cd {_STATE} && {{ [ -e instance/{_ENDED_NAME} ] || find instances data sem -type f -delete; }}'
+"""
+_CREDENTIAL = "systemd.unit-dropin.cloud-init-local.service"
+_START_ANEW = f"systemd.set_credential_binary={_CREDENTIAL}:{b64encode(_DROP_IN.encode()).decode()}"
 _RUN_AGAIN = (
     f"[ -e {_ENDED} ] || {{ rm -f {_INSTANCE}/sem/config_*; find {_STATE}/data -type f -empty -exec rm -f {{}} +; sync; }}"
 )
@@ -53,7 +62,7 @@ class RaspberryCloudInit(Mechanism):
         """See `Mechanism.files`."""
         instance = _instance(settings)
         files = {"user-data": _user_data(settings, []), "meta-data": _meta_data(instance)}
-        words = [f"ds=nocloud;i={instance}"]
+        words = [f"ds=nocloud;i={instance}", _START_ANEW]
         if settings.wifi is not None:
             files["network-config"] = _network(settings)
             # The country in the network's configuration comes after the first scan; the kernel's comes before.

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -102,7 +104,7 @@ def test_a_first_boot_that_was_cut_off_is_run_again_until_setup_has_ended(tmp_pa
 
 
 def test_notes_that_a_power_cut_left_empty_are_removed_before_cloud_init_fails_over_them(tmp_path: Path) -> None:
-    """cloud-init 22.4 reads `set-hostname` as JSON, and ends its stage if the file is empty: user data is not applied at all."""
+    """cloud-init 22.4 reads `set-hostname` as JSON, and ends its stage if the file is empty: before user data."""
     boot = _customised(make_image(tmp_path / "x.img", TRIXIE), Settings("pi-kitchen"))
     data = tmp_path / "cloud/data"
     data.mkdir(parents=True)
@@ -114,16 +116,45 @@ def test_notes_that_a_power_cut_left_empty_are_removed_before_cloud_init_fails_o
     assert set(_table(boot.text("meta-data"))) == {"instance-id", "dsmode"}, "a name is set before user data are applied"
 
 
+def test_cloud_init_starts_from_nothing_until_setup_has_ended(tmp_path: Path) -> None:
+    """cloud-init 25.1 reads `network-config.json` before all else, and ends its stage if a power cut left it empty."""
+    boot = _customised(make_image(tmp_path / "x.img", TRIXIE), Settings("pi-kitchen"))
+    (word,) = (word for word in boot.text("cmdline.txt").split() if word.startswith("systemd.set_credential_binary="))
+    name, _, text = word.partition("=")[2].rpartition(":")
+    assert name == "systemd.unit-dropin.cloud-init-local.service"
+    section, line = base64.b64decode(text).decode().splitlines()
+    assert section == "[Service]"
+    state = tmp_path / "cloud"
+    command = shlex.split(line.partition("=-")[2].replace("/var/lib/cloud", str(state)))
+
+    def left_after_a_start(*files: str) -> list[str]:
+        for file in files:
+            (state / file).parent.mkdir(parents=True, exist_ok=True)
+            (state / file).touch()
+        subprocess.run(command, check=False, cwd=tmp_path)
+        return sorted(str(path.relative_to(state)) for path in state.rglob("*") if path.is_file())
+
+    made = ["data/instance-id", "instances/pi/obj.pkl", "instances/pi/sem/config_runcmd", "sem/config_scripts_per_once.once"]
+    elsewhere = tmp_path / "data/kept"
+    elsewhere.parent.mkdir()
+    elsewhere.touch()
+    assert left_after_a_start() == [], "there is nothing yet at the very first start"
+    assert elsewhere.exists()
+    assert left_after_a_start(*made, "seed/nocloud/user-data") == ["seed/nocloud/user-data"]
+    (state / "instance").symlink_to("instances/pi")
+    ended = "instances/pi/secateur-setup-ended"
+    assert left_after_a_start(*made, ended) == sorted([*made, ended, "seed/nocloud/user-data"])
+
+
 def test_the_instance_is_new_and_the_same_in_meta_data_and_kernel_line(tmp_path: Path) -> None:
     image = make_image(tmp_path / "x.img", TRIXIE)
     seen = set()
     for _ in range(2):
         boot = _customised(image, Settings("pi-kitchen"))
         meta = _table(boot.text("meta-data"))
-        assert (
-            boot.text("cmdline.txt")
-            == f"{TRIXIE_CMDLINE.rstrip()} psi=1 cgroup_enable=memory ds=nocloud;i={meta['instance-id']}\n"
-        )
+        words = boot.text("cmdline.txt").removeprefix(f"{TRIXIE_CMDLINE.rstrip()} ").split()
+        assert words[:3] == ["psi=1", "cgroup_enable=memory", f"ds=nocloud;i={meta['instance-id']}"]
+        assert boot.text("cmdline.txt").count("\n") == 1
         assert meta["dsmode"] == "local", "else it waits for a network"
         seen.add(meta["instance-id"])
     assert len(seen) == 2, "cloud-init does nothing for an instance that it has seen"
