@@ -1,7 +1,7 @@
 """What runs on a phone: the script that Termux:Boot starts, what it runs inside Debian, and how both are stopped.
 
 Termux has no service manager; these scripts are to the agent there what the systemd unit is on a board. They are for any
-POSIX shell (Termux's ``sh`` is dash).
+POSIX shell (Termux's ``sh`` is dash); ``sleep`` is that of coreutils, which knows parts of a second.
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ while [ -z "$stopping" ]; do
             agent=$(cat "$folder/agent.pid" 2>/dev/null)
             running "$agent" secateur && kill "$agent" 2>/dev/null
             # What the agent has left running keeps proot; at this signal proot ends all that it holds.
-            [ "$rounds" -ge 8 ] && kill -QUIT "$(cat "$folder/proot.pid")" 2>/dev/null
+            [ "$rounds" -ge 40 ] && kill -QUIT "$(cat "$folder/proot.pid")" 2>/dev/null
             rounds=$((rounds + 1))
-            sleep 1
+            sleep 0.2
         fi
     done
     [ -n "$stopping" ] && break
@@ -149,8 +149,8 @@ runner=$(cat "$folder/runner.pid" 2>/dev/null)
 if running "$runner" boot/secateur; then
     kill "$runner"
     n=0
-    while kill -0 "$runner" 2>/dev/null && [ "$n" -lt 30 ]; do sleep 1; n=$((n + 1)); done
-    kill -9 "$runner" 2>/dev/null && sleep 1
+    while kill -0 "$runner" 2>/dev/null && [ "$n" -lt 150 ]; do sleep 0.2; n=$((n + 1)); done
+    kill -9 "$runner" 2>/dev/null && sleep 0.2
 fi
 agent=$(cat "$folder/agent.pid" 2>/dev/null)
 running "$agent" secateur && kill -9 "$agent"
@@ -169,7 +169,7 @@ as_child() {
 @AS_SERVICE@
 as_child
 n=0
-while ! up && [ "$n" -lt 10 ]; do sleep 1; n=$((n + 1)); done
+while ! up && [ "$n" -lt 50 ]; do sleep 0.2; n=$((n + 1)); done
 up
 """
 
@@ -178,7 +178,7 @@ _AS_SERVICE = """\
 am startservice --user 0 -n com.termux/com.termux.app.TermuxService -a com.termux.service_execute \\
     -d "com.termux.file:$script" --ez com.termux.execute.background true </dev/null >/dev/null 2>&1
 n=0
-while ! up && [ "$n" -lt 10 ]; do sleep 1; n=$((n + 1)); done
+while ! up && [ "$n" -lt 50 ]; do sleep 0.2; n=$((n + 1)); done
 up && exit 0
 """
 
