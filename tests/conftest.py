@@ -1,4 +1,4 @@
-"""Fixtures that several test folders share."""
+"""Fixtures that several test folders share, and the order that tests begin in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
+# Their tests wait for other processes. They begin first, and there is one worker more than cores (see the Makefile): work of
+# others fills the waits, and nothing long is left for the end.
+_FIRST = ("tests/system/", "tests/compiler/flash/", "tests/compiler/cli/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests in the order they are to begin in; within a file it stays."""
+    items.sort(
+        key=lambda item: next((rank for rank, folder in enumerate(_FIRST) if item.nodeid.startswith(folder)), len(_FIRST))
+    )
 
 
 def free_port() -> int:

@@ -196,7 +196,7 @@ def test_a_recut_never_has_blocks_that_no_rung_has(made: CompileResult, tmp_path
     programs = {tuple(parent.dropped) for parent in state.parents}
     assert {made.groups.dropped(keep) for keep, _ in state.path} - programs, "so that this test shows something"
     cuts = 0
-    for _, latency_ms in state.path:
+    for _, latency_ms in state.path[::4]:
         try:
             cut = recut(workspace, BOARD, Constraints(latency_ms=latency_ms / 0.92), [], compiled.keys())
         except InfeasibleError:

@@ -215,7 +215,7 @@ def _break_environments(folder: Path) -> None:
     package = work / "site-packages" / "secateur_agent"
     shutil.rmtree(package / "__pycache__")
     (package / "__main__.py").write_text("raise SystemExit('broken on purpose')\n")
-    with tarfile.open(archive, "w:gz") as tar:
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
         tar.add(work / "site-packages", "site-packages")
     shutil.rmtree(work)
     release, _, key = archive.name.partition("-cp")

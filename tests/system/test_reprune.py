@@ -26,7 +26,7 @@ from secateur_agent.bundle.manifest import Recut
 from secateur_agent.protocol.messages import Desired
 from secateur_agent.trust import open_signed
 
-WIDTH = 96
+WIDTH = 64
 
 
 class Digits(nn.Module):

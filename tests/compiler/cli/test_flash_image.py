@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boot_images import BOOKWORM, LIBREELEC, MIB, START, TRIXIE, boot_of, make_image
+from boot_images import BOOKWORM, LIBREELEC, MIB, START, TRIXIE, boot_of, make_image, write_packed_image
 from wheel_factory import make_wheelhouse
 
 from secateur.bundle.keys import create_keys
@@ -72,8 +72,7 @@ def _flash(folder: Path, *arguments: str) -> int:
 
 
 def _image(folder: Path, files: dict[str, str] = BOOKWORM, name: str = "raspios.img.xz") -> str:
-    image = make_image(folder / "raw", files)
-    (folder / name).write_bytes(lzma.compress(image.read_bytes(), preset=0))
+    write_packed_image(folder / name, files)
     return str(folder / name)
 
 
@@ -283,4 +282,4 @@ def test_a_password_never_comes_from_the_command_line(folder: Path, monkeypatch:
     assert _flash(folder, _image(folder), *options) == 0
     assert "set_wlan 'Home' '" in boot_of(target).text("firstrun.sh")
     assert b"correct horse" not in target.read_bytes()
-    assert target.read_bytes()[:START] == (folder / "raw").read_bytes()[:START]
+    assert target.read_bytes()[:START] == write_packed_image(folder / "again.img.xz", BOOKWORM)[:START]

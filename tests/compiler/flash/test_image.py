@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
 from pathlib import Path
 
 import pytest
-from boot_images import BOOKWORM, DEBIAN, MIB, START, TRIXIE, boot_of, fsck, make_image, payload
+from boot_images import BOOKWORM, DEBIAN, MIB, START, TRIXIE, boot_of, fsck, make_image, payload, write_packed_image
 
 from secateur.flash.errors import FlashError
 from secateur.flash.first_boot.mechanism import Found
@@ -34,10 +33,7 @@ def _payload(device: str, _found: Found) -> Payload:
 
 
 def _packed(path: Path, files: dict[str, str], table: str = "mbr") -> tuple[Path, bytes]:
-    image = make_image(path.with_suffix(".raw"), files, table=table)
-    content = image.read_bytes()
-    path.write_bytes(lzma.compress(content, preset=0))
-    return path, content
+    return path, write_packed_image(path, files, table)
 
 
 @pytest.mark.parametrize(("files", "table"), [(BOOKWORM, "mbr"), (TRIXIE, "mbr"), (DEBIAN, "gpt")])
@@ -103,7 +99,7 @@ def test_a_payload_that_does_not_fit_leaves_no_file(tmp_path: Path) -> None:
 
     with pytest.raises(FlashError, match="the boot partition has 37 MB free, 61 are needed"):
         list(flash_cards(ImageSource(source), [Order("a", tmp_path / "a.img")], _ready, large, Settings, _allowed))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.img.raw", "x.img.xz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.img.xz"]
 
 
 def test_a_target_that_is_refused_is_refused_before_it_is_opened(tmp_path: Path) -> None:
