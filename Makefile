@@ -49,10 +49,10 @@ test: setup $(LITE) .wheels/.ready ## Run the tests; as root it installs the Deb
 test-pythons: ## Run the agent's tests on other Pythons that boards have, where they are installed
 	sh tests/other_pythons.sh 3.10 3.13
 
-test-boards: setup ## Boot emulated arm64 boards; as root on Debian; the first time builds their image for ten minutes
+test-boards: setup ## Boot emulated arm64 boards; as root on Debian; an hour, the first time half an hour more. RELEASE=1: a Pi 3B, too
 	sh tests/boards/install_packages.sh
 	$(BIN)/python -m tests.boards.image
-	SECATEUR_BOARDS=1 $(ONE_THREAD) $(BIN)/python -m pytest -v --durations 0 tests/boards
+	SECATEUR_BOARDS=$(if $(RELEASE),release,1) $(ONE_THREAD) $(BIN)/python -m pytest -v --durations 0 tests/boards
 
 lint: setup ## Formatting, lint, types, layers, and what a device installs
 	$(BIN)/ruff format --check .

@@ -19,7 +19,7 @@ from tests.boards.site import Site
 from tests.bundle_factory import make_bundle
 
 pytestmark = pytest.mark.skipif(
-    os.environ.get("SECATEUR_BOARDS") != "release", reason="takes long: SECATEUR_BOARDS=release runs it"
+    os.environ.get("SECATEUR_BOARDS") != "release", reason="takes long: make test-boards RELEASE=1 runs it"
 )
 DEVICE, PROFILE = "pi-3b", "raspberry-pi-3b"
 _CARD_BYTES = 2 << 30
