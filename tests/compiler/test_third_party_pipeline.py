@@ -23,7 +23,7 @@ from secateur_agent.bundle.reader import BundleFolder
 from secateur_agent.protocol.messages import Constraints
 
 RNG = np.random.default_rng(5)
-COUNT, MANY = 10, 64
+COUNT, MANY = 6, 64
 Samples = dict[str, NDArray[Any]]
 
 

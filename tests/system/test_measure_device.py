@@ -112,7 +112,7 @@ def test_a_measurement_that_the_user_interrupts_goes_on_with_what_is_missing(
 ) -> None:
     stack, cli = running
     # So many rounds that it is not over before this hears of its first batch.
-    options = ["measure", DEVICE, "--model", model, "--precision", "fp32", "--rounds", 24, "--no-rungs"]
+    options = ["measure", DEVICE, "--model", model, "--precision", "fp32", "--rounds", 18, "--no-rungs"]
     measuring = cli.start(*options)
     before = stack.eventually("first batch", lambda: (known := cli.under_way()) and known.files and known)
     measuring.send_signal(signal.SIGINT)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +17,19 @@ from secateur.flash.environment import build_environment
 from secateur.flash.wheelhouse import Wheelhouse, build
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wheelhouse]:
+    folder = tmp_path_factory.mktemp("wheels")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_INDEX", "1")
+        make_wheel(folder / "index", "thing")
+        yield build(this_python(), "onnxruntime", folder / "house", ["thing"], [folder / "index"])
+
+
 @pytest.fixture
-def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheelhouse:
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    make_wheel(tmp_path / "index", "thing")
-    return build(this_python(), "onnxruntime", tmp_path / "house", ["thing"], [tmp_path / "index"])
+def wheelhouse(tmp_path: Path, filled: Wheelhouse) -> Wheelhouse:
+    """One of this test's own."""
+    return replace(filled, folder=shutil.copytree(filled.folder, tmp_path / "house"))
 
 
 def test_the_agent_and_its_profiles_are_in_it_with_their_metadata(tmp_path: Path, wheelhouse: Wheelhouse) -> None:
