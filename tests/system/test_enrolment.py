@@ -44,7 +44,7 @@ class Fleet:
             etc.mkdir()
             (etc / "broker-password").write_text(self.broker.folder.add_device(device) + "\n")
             with open_enrolments(self.host.state) as enrolments:
-                (etc / "enrolment-token").write_text(enrolments.replace(device) + "\n")
+                (etc / "enrolment-token").write_text(enrolments.create(device) + "\n")
         else:
             shutil.copytree(self.folder / "card", etc)
         if not (self.folder / "card").exists():

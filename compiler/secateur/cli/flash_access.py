@@ -56,7 +56,7 @@ class HostAccess:
         if not self.broker:
             return Access()
         with open_enrolments(self.state) as enrolments:
-            token = enrolments.replace(device, note="secateur flash")
+            token = enrolments.create(device, note="secateur flash")
         if self.folder is None:
             return Access(self.broker, self.ca, self.username, self.password, token)
         return Access(self.broker, self.ca, device, self.folder.add_device(device), token)

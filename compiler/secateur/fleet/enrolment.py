@@ -59,7 +59,9 @@ class Enrolments:
         self._store = store
 
     def create(self, device: str, lifetime_s: float | None = DEFAULT_LIFETIME_S, note: str = "") -> str:
-        """Make a token for a device that is new.
+        """Make a token for a device, whether it is enrolled or not: it may be flashed again.
+
+        What counted before goes on counting until this token is used: then the key of before and all older tokens end.
 
         Args:
             device: its id.
@@ -70,24 +72,24 @@ class Enrolments:
             The token as it stands in the device's file. It is kept nowhere else.
 
         Raises:
-            EnrolmentError: if the id is not well formed, or a device of this id is enrolled or waits for its first start.
+            EnrolmentError: if the id is not well formed.
             secateur.fleet.store.StoreError: if the database refuses.
         """
-        return self._make(device, lifetime_s, note, replaces=False)
-
-    def replace(self, device: str, lifetime_s: float | None = DEFAULT_LIFETIME_S, note: str = "") -> str:
-        """Make a token for a device, whether it is enrolled or not: it is flashed again.
-
-        What counted before goes on counting until this token is used: then the key of before and all older tokens end.
-
-        Args, Returns and Raises as `create`.
-        """
-        return self._make(device, lifetime_s, note, replaces=True)
-
-    def revoke(self, device: str) -> int:
-        """End all tokens of a device that were not used; return how many. A key that is enrolled stays so."""
+        try:
+            checked_id(device)
+        except TopicError as error:
+            raise EnrolmentError(f"device: {error}") from None
+        token, now_s = secrets.token_bytes(TOKEN_BYTES), time.time()
+        row = {
+            "token_key": public_token_key(token),
+            "device": device,
+            "created_s": now_s,
+            "expires_s": None if lifetime_s is None else now_s + lifetime_s,
+            "note": " ".join(note.split())[:500],
+        }
         with self._store.write() as connection:
-            return end_tokens(connection, device, time.time())
+            connection.execute(insert(enrolments).values(**row))
+        return encode_token(token)
 
     def forget(self, device: str) -> int:
         """Remove the key and all tokens of a device, so that it can be enrolled again; return how many tokens that were.
@@ -117,35 +119,6 @@ class Enrolments:
         """Return the tokens of a device, the oldest first."""
         with self._store.read() as connection:
             return tokens_of(connection, device)
-
-    def _make(self, device: str, lifetime_s: float | None, note: str, replaces: bool) -> str:
-        try:
-            checked_id(device)
-        except TopicError as error:
-            raise EnrolmentError(f"device: {error}") from None
-        token, now_s = secrets.token_bytes(TOKEN_BYTES), time.time()
-        row = {
-            "token_key": public_token_key(token),
-            "device": device,
-            "created_s": now_s,
-            "expires_s": None if lifetime_s is None else now_s + lifetime_s,
-            "note": " ".join(note.split())[:500],
-        }
-        with self._store.write() as connection:
-            connection.execute(insert(enrolments).values(**row))
-            if not replaces:
-                before = [each for each in tokens_of(connection, device) if each.token_key != row["token_key"]]
-                key = connection.scalar(select(devices.c.public_key).where(devices.c.device == device))
-                if key is not None:
-                    raise EnrolmentError(
-                        f"device {device}: is enrolled; choose another id, or flash the same device again as a replacement"
-                    )
-                if any(each.status(now_s) == "unused" for each in before):
-                    raise EnrolmentError(
-                        f"device {device}: a card with this id was written already and was not started yet; "
-                        "choose another id, or flash the same device again as a replacement"
-                    )
-        return encode_token(token)
 
 
 @contextmanager

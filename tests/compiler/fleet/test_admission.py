@@ -17,7 +17,7 @@ from secateur.bundle.keys import create_keys
 from secateur.fleet.admission import Admission, Policy, PolicyError, choose_policy
 from secateur.fleet.commands import Commands
 from secateur.fleet.devices import DeviceStore
-from secateur.fleet.enrolment import Enrolments
+from secateur.fleet.enrolment import Enrolments, end_tokens
 from secateur.fleet.ingest import Ingest, Outcome
 from secateur.fleet.samples import SampleStore
 from secateur.fleet.store import Store, StoreError
@@ -58,6 +58,11 @@ class Host:
         self.commands = Commands(self.store, create_keys(folder / "keys"), lambda *a, **k: True)
         self.ahead_s = 0.0
         self.start("token")
+
+    def revoke(self, device: str) -> None:
+        """End what tokens of it were not used, as a newer one does."""
+        with self.store.write() as connection:
+            end_tokens(connection, device, time.time())
 
     def start(self, policy: Policy) -> None:
         """Begin anew, as after a restart of the controller."""
@@ -150,14 +155,14 @@ def test_expired_and_revoked_tokens_are_refused(host: Host) -> None:
     host.ahead_s = 101
     assert "its token has expired" in host.born(FIRST, token)[1]
     host.ahead_s = 0
-    host.enrolments.revoke("pi")
+    host.revoke("pi")
     assert "its token was revoked" in host.born(FIRST, token)[1]
     assert host.key() == ""
 
 
 def test_a_device_that_is_flashed_again_keeps_its_key_until_the_new_token_is_used(host: Host) -> None:
     host.born(FIRST, host.enrolments.create("pi"))
-    token = host.enrolments.replace("pi")
+    token = host.enrolments.create("pi")
     assert host.born(FIRST) == ("", "")
     assert host.take(State(state="ready", boot="boot-x")).states == [("pi", "ready")]
     assert host.born(SECOND, token)[0] == "done"
@@ -169,13 +174,13 @@ def test_a_device_that_is_flashed_again_keeps_its_key_until_the_new_token_is_use
 def test_the_device_of_before_cannot_come_back_with_its_old_token(host: Host) -> None:
     first = host.enrolments.create("pi")
     host.born(FIRST, first)
-    host.born(SECOND, host.enrolments.replace("pi"))
+    host.born(SECOND, host.enrolments.create("pi"))
     assert "enrolled anew since" in host.born(FIRST, first)[1]
     assert host.key() == public(SECOND)
 
 
 def test_a_card_that_was_never_started_ends_when_a_newer_one_is(host: Host) -> None:
-    older, newer = host.enrolments.replace("pi"), host.enrolments.replace("pi")
+    older, newer = host.enrolments.create("pi"), host.enrolments.create("pi")
     host.born(SECOND, newer)
     assert "its token was revoked" in host.born(FIRST, older)[1]
 
@@ -183,7 +188,7 @@ def test_a_card_that_was_never_started_ends_when_a_newer_one_is(host: Host) -> N
 def test_a_device_that_got_a_new_token_with_the_key_it_had_stays_itself(host: Host) -> None:
     """``flash ssh`` upgrades in place and keeps the state folder."""
     host.born(FIRST, host.enrolments.create("pi"))
-    token = host.enrolments.replace("pi")
+    token = host.enrolments.create("pi")
     assert host.born(FIRST, token)[0] == "done"
     assert [each.status(time.time()) for each in host.enrolments.of("pi")] == ["used", "used"]
     assert host.key() == public(FIRST)
@@ -203,7 +208,7 @@ def test_an_open_host_trusts_on_first_use_but_not_an_id_that_a_token_was_made_fo
     host.enrolments.create("pi")
     assert host.born(FIRST)[0] == "refused"
     assert host.key() == ""
-    host.enrolments.revoke("pi")
+    host.revoke("pi")
     assert host.born(FIRST) == ("", "")
     assert host.key() == public(FIRST)
 
@@ -313,7 +318,7 @@ def test_whatever_happens_each_token_enrols_at_most_one_key_and_only_the_newest_
     for action, key, with_token in steps:
         before = host.key(device)
         if action == "0" or not made:
-            made.append(host.enrolments.replace(device))
+            made.append(host.enrolments.create(device))
             assert host.key(device) == before, "making a token changed something"
             continue
         token = made[int(action) % len(made)] if with_token else ""

@@ -17,10 +17,10 @@ from secateur.fleet.enrolment import (
     EnrolmentError,
     Enrolments,
     describe,
+    end_tokens,
     open_enrolments,
     use_token,
 )
-from secateur.fleet.schema import devices
 from secateur.fleet.store import Store, StoreError
 from secateur_agent.protocol.enrolment import decode_token, public_token_key
 from secateur_agent.protocol.envelope import keyid
@@ -51,24 +51,10 @@ def test_what_a_stolen_copy_of_the_table_holds_proves_no_token(store: Store) -> 
     assert public_token_key(decode_token(token.encode())) == row.token_key
 
 
-def test_an_id_that_is_taken_gets_no_second_card_by_mistake(store: Store) -> None:
-    enrolments = Enrolments(store)
-    enrolments.create("pi")
-    with pytest.raises(EnrolmentError, match="was written already and was not started yet"):
-        enrolments.create("pi")
-    assert len(enrolments.of("pi")) == 1, "a refused token is not on record"
-    enrolments.replace("pi")
-    assert [each.status(time.time()) for each in enrolments.of("pi")] == ["unused", "unused"]
-    with store.write() as connection:
-        connection.execute(devices.insert().values(device="phone", public_key="k", first_seen_s=0, last_seen_s=0))
-    with pytest.raises(EnrolmentError, match="phone: is enrolled"):
-        enrolments.create("phone")
-
-
 @pytest.mark.parametrize("device", ["", "a/b", "+", "#", "..", "x" * 65, "pi\n"])
 def test_an_id_that_no_device_can_have_gets_no_token(store: Store, device: str) -> None:
     with pytest.raises(EnrolmentError):
-        Enrolments(store).replace(device)
+        Enrolments(store).create(device)
     assert Enrolments(store).all() == []
 
 
@@ -77,20 +63,21 @@ def test_revoked_expired_and_used_tokens_say_so(store: Store) -> None:
     enrolments.create("a")
     enrolments.create("b", lifetime_s=10)
     enrolments.create("c", lifetime_s=None)
-    assert enrolments.revoke("a") == 1
-    assert enrolments.revoke("a") == 0
     with store.write() as connection:
+        assert end_tokens(connection, "a", time.time()) == 1
+        assert end_tokens(connection, "a", time.time()) == 0
         use_token(connection, enrolments.of("c")[0], "0123456789abcdef", 7.0)
     later_s = time.time() + 20
     assert [each.status(later_s) for each in enrolments.all()] == ["revoked", "expired", "used"]
     assert (enrolments.of("c")[0].used_s, enrolments.of("c")[0].used_key) == (7.0, "0123456789abcdef")
-    assert enrolments.revoke("c") == 0
+    with store.write() as connection:
+        assert end_tokens(connection, "c", later_s) == 0, "it was used"
 
 
 def test_older_tokens_end_when_a_newer_one_is_used_and_newer_ones_do_not(store: Store) -> None:
     enrolments = Enrolments(store)
     for _ in range(3):
-        enrolments.replace("pi")
+        enrolments.create("pi")
     enrolments.create("other")
     with store.write() as connection:
         use_token(connection, enrolments.of("pi")[1], "k", time.time())
@@ -126,9 +113,10 @@ def test_how_a_device_stands_is_one_line(store: Store) -> None:
     with store.write() as connection:
         use_token(connection, enrolments.of("pi")[0], keyid(key), 1.8e9)
     assert describe(public, enrolments.of("pi"), now_s) == "by its token on 2027-01-15 08:00:00 UTC"
-    enrolments.replace("pi")
+    enrolments.create("pi")
     assert describe(public, enrolments.of("pi"), now_s).endswith("; a newer token will replace its key")
-    enrolments.revoke("pi")
+    with store.write() as connection:
+        end_tokens(connection, "pi", now_s)
     assert describe("", enrolments.of("pi")[1:], now_s) == "not enrolled; its token is revoked"
 
 
