@@ -15,6 +15,7 @@ from tests.boards.board import Board
 from tests.boards.build_cache import say
 from tests.boards.image import make_card
 from tests.boards.recorder import Recorder
+from tests.boards.site import Site
 
 collect_ignore_glob = [] if os.environ.get("SECATEUR_BOARDS") else ["test_*.py"]
 
@@ -67,6 +68,15 @@ def desk() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="boards-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def site(desk: Path) -> Iterator[Site]:
+    """A broker and a host that run."""
+    made = Site(desk / "site")
+    made.start()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="module")

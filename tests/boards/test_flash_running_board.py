@@ -66,17 +66,12 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def desk_with_board(desk: Path, new_board: Callable[..., Board]) -> Iterator[Desk]:
-    site = Site(desk / "site")
-    site.start()
-    try:
-        board = new_board()
-        BootPartition(board.card).write("ssh", b"")
-        board.power_on()
-        board.wait_until("ss -ltn | grep -q :22 && systemctl is-system-running | grep -qx running", 300)
-        yield Desk(site, board, desk, frozenset(board.run(_FILES).splitlines()))
-    finally:
-        site.stop()
+def desk_with_board(site: Site, desk: Path, new_board: Callable[..., Board]) -> Desk:
+    board = new_board()
+    BootPartition(board.card).write("ssh", b"")
+    board.power_on()
+    board.wait_until("ss -ltn | grep -q :22 && systemctl is-system-running | grep -qx running", 300)
+    return Desk(site, board, desk, frozenset(board.run(_FILES).splitlines()))
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -15,14 +14,6 @@ from tests.boards.image import KINDS, compressed_image
 from tests.boards.site import Site
 
 _SECRETS = {"broker-password", "enrolment-token"}
-
-
-@pytest.fixture(scope="module")
-def site(desk: Path) -> Iterator[Site]:
-    made = Site(desk / "site")
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,20 +90,15 @@ class Life:
 
 
 @pytest.fixture(scope="module")
-def life(desk: Path, new_board: Callable[..., Board]) -> Iterator[Life]:
-    site = Site(desk / "site")
-    site.start()
-    try:
-        bundle = compile_ladder(desk / "compiled", site.keys, PROFILE)
-        # The kind whose kernel has stand-ins for hardware.
-        board = new_board("bookworm", reachable=[8000])
-        board.card.unlink()
-        site.flash(compressed_image("bookworm"), board.card, DEVICE, "--listen", "0.0.0.0:8000", profile=PROFILE)
-        board.power_on()
-        site.wait("signed birth", lambda: site.born(DEVICE), 600, board)
-        yield Life(site, board, bundle)
-    finally:
-        site.stop()
+def life(site: Site, desk: Path, new_board: Callable[..., Board]) -> Life:
+    bundle = compile_ladder(desk / "compiled", site.keys, PROFILE)
+    # The kind whose kernel has stand-ins for hardware.
+    board = new_board("bookworm", reachable=[8000])
+    board.card.unlink()
+    site.flash(compressed_image("bookworm"), board.card, DEVICE, "--listen", "0.0.0.0:8000", profile=PROFILE)
+    board.power_on()
+    site.wait("signed birth", lambda: site.born(DEVICE), 600, board)
+    return Life(site, board, bundle)
 
 
 def test_a_pushed_ladder_is_committed_and_infers(life: Life, record: Record) -> None:

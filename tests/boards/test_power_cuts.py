@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -30,14 +30,6 @@ CUTS_OF_INSTALL, CUTS_OF_DOWNLOAD = {"trixie": 3, "bookworm": 2}, 5
 # stretch with the load of the machine that emulates.
 SETUP_PER_BOOT = 0.8
 _SPANS_S = ((0.0, 4.0), (4.0, 20.0))
-
-
-@pytest.fixture(scope="module")
-def site(desk: Path) -> Iterator[Site]:
-    made = Site(desk / "site")
-    made.start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

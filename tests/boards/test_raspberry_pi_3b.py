@@ -6,7 +6,7 @@ There is no port for the tests' shell on it: it is seen from the host, as by who
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,14 +24,6 @@ pytestmark = pytest.mark.skipif(
 DEVICE, PROFILE = "pi-3b", "raspberry-pi-3b"
 _CARD_BYTES = 2 << 30
 """QEMU takes cards of a power of two only."""
-
-
-@pytest.fixture(scope="module")
-def site(desk: Path) -> Iterator[Site]:
-    made = Site(desk / "site")
-    made.start()
-    yield made
-    made.stop()
 
 
 def test_a_flashed_card_is_born_serves_and_comes_back_after_a_power_cut(
