@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import subprocess
 import threading
@@ -37,7 +36,7 @@ class Mosquitto:
         return self._process.pid
 
     def start(self, conf: str = "") -> None:
-        """Start it and wait until it accepts connections; ``conf``: how to write the path, seen from the folder."""
+        """Start it and wait until it answers connections; ``conf``: how to write the path, seen from the folder."""
         with self.log.open("ab") as log:
             command = [str(PROGRAM), "-c", conf or str(self.folder.path / "mosquitto.conf")]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder.path)
@@ -45,7 +44,8 @@ class Mosquitto:
         while True:
             assert self._process.poll() is None, self.log.read_text()
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                # Answered by its loop: by then it minds signals. Before that one that tells it to read its files ends it.
+                ssl.get_server_certificate(("127.0.0.1", self.port), timeout=5)
                 return
             except OSError:
                 assert time.monotonic() < deadline_s, self.log.read_text()
