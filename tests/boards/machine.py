@@ -44,7 +44,8 @@ class Machine:
     """A running board.
 
     The card is served by nbdkit with a cache in front of it that only a flush empties, for cards have such a cache: what the
-    board wrote and did not flush is lost with the power, whatever the host's own cache holds.
+    board wrote and did not flush is lost with the power, whatever the host's own cache holds. A card in the board's own slot
+    has none: QEMU's knows no flush, so that all would be lost.
 
     Args:
         model: the kind of board.
@@ -65,7 +66,7 @@ class Machine:
         for path in (self.shell_socket, self._card_socket, self._control_socket):
             path.unlink(missing_ok=True)
         self._log = (folder / "qemu.log").open("ab")
-        self._card = self._start_card(card, folder)
+        self._card = self._start_card(card, folder, cached=model.pci)
         self._qemu: subprocess.Popen[bytes] | None = None
         try:
             _wait_for_socket(self._card_socket, self._card)
@@ -122,10 +123,10 @@ class Machine:
             self.control.close()
         self._log.close()
 
-    def _start_card(self, card: Path, folder: Path) -> subprocess.Popen[bytes]:
+    def _start_card(self, card: Path, folder: Path, cached: bool) -> subprocess.Popen[bytes]:
         command = [
             "nbdkit", "--foreground", "--exit-with-parent", "--unix", str(self._card_socket), "--filter=cache",
-            "file", str(card), "cache=writeback",
+            "file", str(card), f"cache={'writeback' if cached else 'writethrough'}",
         ]  # fmt: skip
         # The cache is a file without a name in TMPDIR.
         return subprocess.Popen(command, env={**os.environ, "TMPDIR": str(folder)}, stdout=self._log, stderr=self._log)
