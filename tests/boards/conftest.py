@@ -13,7 +13,7 @@ import pytest
 
 from tests.boards.board import Board
 from tests.boards.build_cache import say
-from tests.boards.image import make_card
+from tests.boards.image import compressed_image, make_card
 from tests.boards.recorder import Recorder
 from tests.boards.site import Site
 
@@ -80,18 +80,39 @@ def site(desk: Path) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def new_board(desk: Path) -> Iterator[Callable[..., Board]]:
-    """Makes boards with a new card; each is off when the module's tests are over, whatever happens."""
+def place_board(desk: Path) -> Iterator[Callable[..., Board]]:
+    """Makes boards without a card; each is off when the module's tests are over, whatever happens."""
     made: list[Board] = []
 
-    def make(kind: str = "bookworm", **options: object) -> Board:
+    def place(**options: object) -> Board:
         folder = desk / f"b{len(made)}"
-        folder.mkdir()
-        make_card(folder / "card.img", kind)
-        board = Board(folder / "card.img", folder, **options)  # type: ignore[arg-type]
-        made.append(board)
-        return board
+        made.append(Board(folder / "card.img", folder, **options))  # type: ignore[arg-type]
+        return made[-1]
 
-    yield make
+    yield place
     for board in made:
         board.power_cut()
+
+
+@pytest.fixture(scope="module")
+def new_board(place_board: Callable[..., Board]) -> Callable[..., Board]:
+    """Makes boards with a new card of a kind, on which nothing was changed."""
+
+    def make(kind: str = "bookworm", **options: object) -> Board:
+        board = place_board(**options)
+        make_card(board.card, kind)
+        return board
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def flashed_board(place_board: Callable[..., Board], site: Site) -> Callable[..., Board]:
+    """Makes boards whose card `secateur flash image` has written: of a kind, for a device of the site, with its options."""
+
+    def make(kind: str, device: str, *flash: object, profile: str = "raspberry-pi-4b", **options: object) -> Board:
+        board = place_board(**options)
+        site.flash(compressed_image(kind), board.card, device, *flash, profile=profile)
+        return board
+
+    return make

@@ -18,7 +18,6 @@ import pytest
 from tests.boards.board import Board
 from tests.boards.conftest import Record
 from tests.boards.hardware import set_battery, set_power_rails
-from tests.boards.image import compressed_image
 from tests.boards.ladder import compile_ladder, digits, infer
 from tests.boards.site import Site
 
@@ -90,12 +89,10 @@ class Life:
 
 
 @pytest.fixture(scope="module")
-def life(site: Site, desk: Path, new_board: Callable[..., Board]) -> Life:
+def life(site: Site, desk: Path, flashed_board: Callable[..., Board]) -> Life:
     bundle = compile_ladder(desk / "compiled", site.keys, PROFILE)
     # The kind whose kernel has stand-ins for hardware.
-    board = new_board("bookworm", reachable=[8000])
-    board.card.unlink()
-    site.flash(compressed_image("bookworm"), board.card, DEVICE, "--listen", "0.0.0.0:8000", profile=PROFILE)
+    board = flashed_board("bookworm", DEVICE, "--listen", "0.0.0.0:8000", profile=PROFILE, reachable=[8000])
     board.power_on()
     site.wait("signed birth", lambda: site.born(DEVICE), 600, board)
     return Life(site, board, bundle)

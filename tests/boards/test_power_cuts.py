@@ -19,7 +19,6 @@ from secateur.flash.payload import SETUP_PROGRAM
 from tests.boards.board import Board, BoardFailed
 from tests.boards.build_cache import say
 from tests.boards.conftest import Record
-from tests.boards.image import compressed_image
 from tests.boards.site import Site
 from tests.bundle_factory import make_bundle
 
@@ -42,15 +41,13 @@ def chance(record: Record) -> random.Random:
 
 @pytest.mark.parametrize(("kind", "cuts"), CUTS_OF_INSTALL.items())
 def test_power_cuts_during_the_first_installation(
-    kind: str, cuts: int, site: Site, new_board: Callable[..., Board], chance: random.Random, record: Record
+    kind: str, cuts: int, site: Site, flashed_board: Callable[..., Board], chance: random.Random, record: Record
 ) -> None:
     left, cards, instants, not_serving = cuts, 0, list[str](), 0
     while left:
         # A cut that came after the end of the setup program leaves nothing to cut: the next one gets a new card.
         device, cards = f"pi-cut-{kind}-{cards}", cards + 1
-        board = new_board(kind)
-        board.card.unlink()
-        site.flash(compressed_image(kind), board.card, device)
+        board = flashed_board(kind, device)
         with board:
             ended = False
             while left and not ended:
@@ -77,13 +74,11 @@ def test_power_cuts_during_the_first_installation(
 
 
 def test_a_first_start_that_left_only_empty_files_is_made_again(
-    site: Site, new_board: Callable[..., Board], record: Record
+    site: Site, flashed_board: Callable[..., Board], record: Record
 ) -> None:
     """The worst that a cut can do to cloud-init, which flushes nothing: its files have their names, and nothing in them."""
     device = "pi-cut-empty"
-    board = new_board("trixie")
-    board.card.unlink()
-    site.flash(compressed_image("trixie"), board.card, device)
+    board = flashed_board("trixie", device)
     with board:
         board.power_on()
         _wait_for_setup(board)
@@ -97,12 +92,10 @@ def test_a_first_start_that_left_only_empty_files_is_made_again(
 
 
 def test_power_cuts_during_downloads_and_their_installation(
-    site: Site, new_board: Callable[..., Board], chance: random.Random, record: Record, desk: Path
+    site: Site, flashed_board: Callable[..., Board], chance: random.Random, record: Record, desk: Path
 ) -> None:
     device = "pi-cut-download"
-    board = new_board("trixie")
-    board.card.unlink()
-    site.flash(compressed_image("trixie"), board.card, device)
+    board = flashed_board("trixie", device)
     with board:
         board.power_on()
         site.wait("signed birth", lambda: site.born(device), 600, board)

@@ -13,7 +13,6 @@ import pytest
 
 from tests.boards.board import Board
 from tests.boards.conftest import Record
-from tests.boards.image import compressed_image
 from tests.boards.machine import RASPBERRY_PI_3B
 from tests.boards.site import Site
 from tests.bundle_factory import make_bundle
@@ -27,11 +26,9 @@ _CARD_BYTES = 2 << 30
 
 
 def test_a_flashed_card_is_born_serves_and_comes_back_after_a_power_cut(
-    site: Site, new_board: Callable[..., Board], record: Record, desk: Path
+    site: Site, flashed_board: Callable[..., Board], record: Record, desk: Path
 ) -> None:
-    board = new_board("bookworm", model=RASPBERRY_PI_3B)
-    board.card.unlink()
-    site.flash(compressed_image("bookworm"), board.card, DEVICE, profile=PROFILE)
+    board = flashed_board("bookworm", DEVICE, profile=PROFILE, model=RASPBERRY_PI_3B)
     os.truncate(board.card, _CARD_BYTES)
     with board:
         board.power_on()
