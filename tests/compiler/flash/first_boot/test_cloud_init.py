@@ -153,7 +153,8 @@ def test_the_instance_is_new_and_the_same_in_meta_data_and_kernel_line(tmp_path:
         boot = _customised(image, Settings("pi-kitchen"))
         meta = _table(boot.text("meta-data"))
         words = boot.text("cmdline.txt").removeprefix(f"{TRIXIE_CMDLINE.rstrip()} ").split()
-        assert words[:3] == ["psi=1", "cgroup_enable=memory", f"ds=nocloud;i={meta['instance-id']}"]
+        assert words[:-1] == ["psi=1", "cgroup_enable=memory", f"ds=nocloud;i={meta['instance-id']}"]
+        assert words[-1].startswith("systemd.set_credential_binary=")
         assert boot.text("cmdline.txt").count("\n") == 1
         assert meta["dsmode"] == "local", "else it waits for a network"
         seen.add(meta["instance-id"])
