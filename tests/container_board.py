@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.conftest import free_port
+from tests.ports import free_port
 
 SSHD, NSPAWN = "/usr/sbin/sshd", "/usr/bin/systemd-nspawn"
 USER, PASSWORD = "pi", "raspberry"

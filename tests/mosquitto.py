@@ -13,7 +13,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
 from secateur.fleet.broker_folder import BrokerFolder, configure
-from tests.conftest import free_port
+from tests.ports import free_port
 
 PROGRAM = Path("/usr/sbin/mosquitto")
 LIMIT_S = 20.0

@@ -14,13 +14,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from board_payloads import PYTHON, archive
-
 from secateur.flash.payload import SETUP_PROGRAM, Payload, PayloadFile
 from secateur.flash.setup_program import setup_program
 from secateur.flash.target import Target
 from secateur.flash.termux_scripts import stop_command
-from tests.conftest import free_port
+from tests.board_payloads import PYTHON, archive
+from tests.ports import free_port
 
 SSHD, PROOT = "/usr/sbin/sshd", "/usr/bin/proot"
 SERIAL = "R58SIMULATED"

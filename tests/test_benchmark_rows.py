@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks.figures import FIGURES
-from benchmarks.machine import describe_machine
-from benchmarks.page import render_page
-from benchmarks.rows import Row, RowsError, merge_rows, read_rows, write_rows
+
+from tests.benchmarks.figures import FIGURES
+from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.page import render_page
+from tests.benchmarks.rows import Row, RowsError, merge_rows, read_rows, write_rows
 
 OLD = Row("bundle-ratio", "a network", 1.2, "≤ 1.1", "ratio", False, "a machine", "2020-01-01")
 OTHER = Row("switch-p99", "a worker", 1.1, "≤ 1.5", "ratio", True, "a machine", "2020-01-01")

@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from benchmarks.cifar.compare import nested_versus_alone, versus_peer
-from benchmarks.cifar.plan import VARIANTS, WORK
-from benchmarks.cifar.runs import (
+
+from tests.benchmarks.cifar.compare import nested_versus_alone, versus_peer
+from tests.benchmarks.cifar.plan import VARIANTS, WORK
+from tests.benchmarks.cifar.runs import (
     ROWS,
     SEEDS,
     RawRow,

@@ -7,7 +7,6 @@ import contextlib
 import re
 import resource
 import shlex
-import socket
 import threading
 import time
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from tests.boards import firmware
 from tests.boards.device_tree import with_power_monitor
 from tests.boards.guest_shell import GuestShell
 from tests.boards.machine import VIRT, Machine, Model
+from tests.ports import free_port
 
 # A board that boots more often than this without anybody pulling its power boots for ever.
 _MOST_RESETS = 6
@@ -51,7 +51,7 @@ class Board:
         command_line: str = "",
     ) -> None:
         self.card = card
-        self.ports = {port: _free_port() for port in (22, *reachable)}
+        self.ports = {port: free_port() for port in (22, *reachable)}
         self.boots = 0
         self._folder = folder
         self._model = model
@@ -307,9 +307,3 @@ class Board:
 def _ended_children_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

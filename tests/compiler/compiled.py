@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
-import digits
 import onnx
 import torch
-from networks import export_onnx
+from tests.compiler import digits
+from tests.compiler.networks import export_onnx
 
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.pipeline import CompileResult, CompileSettings, compile

@@ -1,26 +1,17 @@
-"""Fixtures of tests that have a fleet: keys, a database, a host in a process of its own, scripted devices.
-
-Makes ``networks`` importable for the tests of every stage, too.
-"""
+"""Fixtures of tests that have a fleet: keys, a database, a host in a process of its own, scripted devices."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from scripted_device import HostProcess, ScriptedDevice
+from tests.embedded_broker import BrokerProcess
+from tests.scripted_device import HostProcess, ScriptedDevice
 
 from secateur.bundle.keys import Keys, load_or_create_keys
 from secateur.fleet.store import Store
-
-if TYPE_CHECKING:
-    from conftest import BrokerProcess
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from networks import Plain, export_onnx
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
+from tests.compiler.networks import Plain, export_onnx
 from torch import Tensor, nn
 
 from secateur.ir import Network

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from networks import MAKERS, Shape, network_of, normal_form, samples
+from tests.compiler.networks import MAKERS, Shape, network_of, normal_form, samples
 from torch import nn
 
 from secateur.criteria import Evidence

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from networks import MAKERS, network_of, samples
 from numpy.typing import NDArray
+from tests.compiler.networks import MAKERS, network_of, samples
 
 from secateur.bundle.pack import digest
 from secateur.criteria import Evidence, score

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import compiled
-import digits
 import numpy as np
 import pytest
 from safetensors.numpy import load
+from tests.compiler import compiled, digits
 
 from secateur import building
 from secateur.bundle.reader import BundleFolder

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import digits
 import pytest
+from tests.compiler import digits
 
 from secateur.device_measuring import _files, table_from
 from secateur.device_session import DeviceMeasurementError, Target

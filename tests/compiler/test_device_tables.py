@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import table_of
+from tests.compiler.tables import table_of
 
 from secateur.device_tables import (
     DeviceTableError,

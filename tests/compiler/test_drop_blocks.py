@@ -7,13 +7,12 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-import compiled
-import digits
 import numpy as np
 import onnx
 import pytest
-from compiled import BOARD
-from networks import MAKERS, export_onnx, module_of, samples
+from tests.compiler import compiled, digits
+from tests.compiler.compiled import BOARD
+from tests.compiler.networks import MAKERS, export_onnx, module_of, samples
 
 from secateur.bundle.pack import digest
 from secateur.criteria import Evidence, score
@@ -266,7 +265,7 @@ def test_repair_is_in_the_rung_that_was_not_tuned(tmp_path: Path) -> None:
 
 
 def recalibrated_outputs(master, keep, x):  # type: ignore[no-untyped-def]
-    from rungs import twin_outputs
+    from tests.compiler.rungs import twin_outputs
 
     from secateur.dropping import cut_statistics
     from secateur.pruning import cut

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import digits
 import numpy as np
-from rungs import twin_outputs
-from unbalanced import unbalanced_master
+from tests.compiler import digits
+from tests.compiler.rungs import twin_outputs
+from tests.compiler.unbalanced import unbalanced_master
 
 from secateur.equalising import equalise_if_better, equalised
 from secateur.evaluation import snr_db

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import compiled
-import digits
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.compiler import compiled, digits
 
 from secateur.fitting import Shortfall, fit_rung, shortfall
 from secateur.ir import Budget, SecateurError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import compiled
 import pytest
+from tests.compiler import compiled
 
 from secateur.gains import Gains, measure_gains
 from secateur.ir.groups import keep_key

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import digits
 import pytest
-from unbalanced import unbalanced_master
+from tests.compiler import digits
+from tests.compiler.unbalanced import unbalanced_master
 
 from secateur.assembly import Judge
 from secateur.compilation import CompileSettings

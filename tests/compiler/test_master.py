@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import digits
-import networks
 import numpy as np
 import pytest
-import rungs
 import torch
+from tests.compiler import digits, networks, rungs
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups

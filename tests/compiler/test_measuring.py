@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import digits
 import onnx
 import pytest
+from tests.compiler import digits
 
 from secateur.graph import find_groups
 from secateur.ir import SecateurError

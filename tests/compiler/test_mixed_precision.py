@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import digits
 import numpy as np
 import onnx
-from rungs import twin_outputs
-from unbalanced import unbalanced_master
+from tests.compiler import digits
+from tests.compiler.rungs import twin_outputs
+from tests.compiler.unbalanced import unbalanced_master
 
 from secateur.evaluation import Session, snr_db
 from secateur.mixed_precision import _choose, mix_precisions

@@ -7,15 +7,14 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
-import compiled
-import digits
 import numpy as np
 import onnx
 import pytest
 import torch
-from compiled import BOARD, GATEWAY
-from networks import MAKERS, export_onnx, module_of, samples
 from numpy.typing import NDArray
+from tests.compiler import compiled, digits
+from tests.compiler.compiled import BOARD, GATEWAY
+from tests.compiler.networks import MAKERS, export_onnx, module_of, samples
 
 from secateur.bundle.keys import Keys, KeysError, create_keys
 from secateur.evaluation import Session, check_rung

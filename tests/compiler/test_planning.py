@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import board, network_of, samples
 from numpy.typing import NDArray
+from tests.compiler.networks import board, network_of, samples
 
 from secateur.compilation import CompileSettings
 from secateur.criteria import Evidence, score

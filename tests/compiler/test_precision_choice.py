@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import digits
 import pytest
-from unbalanced import unbalanced_master
+from tests.compiler import digits
+from tests.compiler.unbalanced import unbalanced_master
 
 from secateur.evaluation import Session
 from secateur.precision_choice import Candidate, _best, told, weigh_precisions

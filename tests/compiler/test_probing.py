@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from networks import MAKERS, TOPOLOGIES, network_of, samples
+from tests.compiler.networks import MAKERS, TOPOLOGIES, network_of, samples
 
 from secateur.dropping import cut_statistics
 from secateur.graph import find_groups

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import digits
 import numpy as np
 import pytest
+from tests.compiler import digits
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-import digits
 import numpy as np
 import pytest
+from tests.compiler import digits
 
 from secateur.criteria import Evidence, score
 from secateur.evaluation import Session

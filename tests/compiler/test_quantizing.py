@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import MAKERS, TOPOLOGIES, samples
-from rungs import master_of, rung_of, twin_outputs
+from tests.compiler.networks import MAKERS, TOPOLOGIES, samples
+from tests.compiler.rungs import master_of, rung_of, twin_outputs
 
 from secateur.evaluation import Session, snr_db
 from secateur.quantization import CALIBRATORS

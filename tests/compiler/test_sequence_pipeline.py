@@ -5,13 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import compiled
 import numpy as np
 import onnx
 import pytest
-from compiled import BOARD
 from numpy.typing import NDArray
-from sequence_networks import IDS, STEPS, Bert, MaskedAttention, VisionTransformer, exported, in_onnxruntime, seeded
+from tests.compiler import compiled
+from tests.compiler.compiled import BOARD
+from tests.compiler.sequence_networks import (
+    IDS,
+    STEPS,
+    Bert,
+    MaskedAttention,
+    VisionTransformer,
+    exported,
+    in_onnxruntime,
+    seeded,
+)
 
 from secateur.ir import SecateurError
 from secateur.load import ArrayTask, Task

@@ -6,11 +6,10 @@ import lzma
 from functools import cache
 from pathlib import Path
 
-import compiled
-import digits
 import numpy as np
 import pytest
 import torch
+from tests.compiler import compiled, digits
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups

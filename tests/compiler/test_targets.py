@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from msgspec.structs import replace
-from tables import table_of
+from tests.compiler.tables import table_of
 
 from secateur.evaluation import describe_machine, runtime_version
 from secateur.ir import SecateurError, Signature, SizedOperator

@@ -6,13 +6,12 @@ import sys
 from functools import cache, partial
 from pathlib import Path
 
-import compiled
-import digits
 import numpy as np
 import onnx
 import pytest
-from compiled import PHONE
-from sequence_networks import Recurrent, exported, seeded
+from tests.compiler import compiled, digits
+from tests.compiler.compiled import PHONE
+from tests.compiler.sequence_networks import Recurrent, exported, seeded
 from torch import nn
 
 from secateur.bundle.reader import BundleFolder

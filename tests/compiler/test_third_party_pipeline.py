@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import compiled
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from sequence_networks import installed_file, with_fixed_inputs
+from tests.compiler import compiled
+from tests.compiler.sequence_networks import installed_file, with_fixed_inputs
 
 from secateur.evaluation import Session
 from secateur.ir import arrays_of, samples_of

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import compiled
 import pytest
+from tests.compiler import compiled
 
 from secateur.assembly import Ladder
 from secateur.evaluation import Timing, time_interleaved

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import compiled
-import digits
 import pytest
+from tests.compiler import compiled, digits
 
 from secateur import weighing
 from secateur.assembly import Judge

@@ -6,9 +6,9 @@ import shutil
 import sys
 from pathlib import Path
 
-import compiled
 import numpy as np
 import pytest
+from tests.compiler import compiled
 
 from secateur.ir import SecateurError
 from secateur.recutting import recut

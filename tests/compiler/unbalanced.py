@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import digits
+from tests.compiler import digits
 
 from secateur.graph import find_groups
 from secateur.ir import Network, Table

@@ -17,7 +17,8 @@ import psutil
 import pytest
 from sklearn.datasets import load_digits
 from tests.bundle_factory import make_bundle
-from tests.conftest import BrokerProcess, free_port
+from tests.embedded_broker import BrokerProcess
+from tests.ports import free_port
 from tests.scripted_device import HostProcess
 from tests.system.scripted_host import ScriptedHost
 from tests.system.stack import Stack

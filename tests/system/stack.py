@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import tritonclient.http as triton
 from tests.bundle_factory import toy_base, toy_output, toy_rung
-from tests.conftest import BrokerProcess
+from tests.embedded_broker import BrokerProcess
 from tests.scripted_device import HostProcess
 
 from secateur_agent.protocol.messages import Reported

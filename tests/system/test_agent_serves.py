@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from tests.bundle_factory import make_bundle, make_recut
-from tests.conftest import BrokerProcess
+from tests.embedded_broker import BrokerProcess
 from tests.system.conftest import DEVICE, AgentProcess
 from tests.system.scripted_host import ScriptedHost
 from tests.system.stack import expected, infer, infer_soon

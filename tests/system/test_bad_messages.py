@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from tests.bundle_factory import ToyRecut, make_bundle, make_recut, toy_base, toy_rung
-from tests.conftest import BrokerProcess
+from tests.embedded_broker import BrokerProcess
 from tests.system.conftest import DEVICE, AgentProcess
 from tests.system.scripted_host import ScriptedHost
 from tests.system.stack import Stack, expected, infer, infer_soon

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import free_port
 from tests.container_board import PASSWORD, USER, ContainerBoard
 from tests.mosquitto import Mosquitto
+from tests.ports import free_port
 from tests.scripted_device import HostProcess
 
 from secateur.bundle.keys import create_keys

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.bundle_factory import make_bundle
-from tests.conftest import BrokerProcess, free_port
+from tests.embedded_broker import BrokerProcess
+from tests.ports import free_port
 from tests.system.conftest import AgentProcess
 from tests.system.scripted_host import ScriptedHost
 from tests.system.stack import Stack, expected, infer, infer_soon

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from tests.conftest import BrokerProcess
+from tests.embedded_broker import BrokerProcess
 from tests.scripted_device import HostProcess
 from tests.system.command_line import Cli
 from tests.system.conftest import DEVICE, AgentProcess

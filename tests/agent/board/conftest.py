@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from board_payloads import MakePayload, write_payload
+from tests.board_payloads import MakePayload, write_payload
 
 from secateur_agent.board.layout import Layout
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from board_payloads import MakePayload
+from tests.board_payloads import MakePayload
 
 from secateur_agent.board import clock, releases
 from secateur_agent.board.around_start import LONGEST_LIFE_S, after_start, before_start

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from board_payloads import MakePayload
+from tests.board_payloads import MakePayload
 
 from secateur.flash.setup_program import setup_program
 from secateur_agent.board.command import alone

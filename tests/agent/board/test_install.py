@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board_payloads import MakePayload
+from tests.board_payloads import MakePayload
 
 from secateur_agent.board import accounts, releases
 from secateur_agent.board.errors import SetupError

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from board_payloads import PYTHON, archive
+from tests.board_payloads import PYTHON, archive
 
 from secateur_agent.board import releases
 from secateur_agent.board.errors import SetupError

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from board_payloads import MakePayload
+from tests.board_payloads import MakePayload
 
 from secateur_agent.board.errors import SetupError
 from secateur_agent.board.install import install

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board_payloads import MakePayload
+from tests.board_payloads import MakePayload
 
 from secateur_agent.board import files, releases, service
 from secateur_agent.board.around_start import after_start, before_start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from secateur.bundle.keys import Keys, create_keys
 
 settings.register_profile("secateur", deadline=None)  # check results, not time: machines that run tests are busy
 settings.load_profile("secateur")
-sys.path.insert(0, str(Path(__file__).parents[2]))  # for bundle_factory
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +22,6 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Path:
     """The folder of a bundle that no test changes."""
-    from bundle_factory import make_bundle
+    from tests.bundle_factory import make_bundle
 
     return make_bundle(tmp_path_factory.mktemp("bundle"), keys)

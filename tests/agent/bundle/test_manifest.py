@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from bundle_factory import make_recut
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.bundle_factory import make_recut
 
 from secateur.bundle.keys import Keys, create_keys
 from secateur_agent.bundle.manifest import BundleError, Manifest, Recut, open_manifest, open_recut

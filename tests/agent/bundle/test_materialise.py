@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from bundle_factory import toy_base, toy_output, toy_rung
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
+from tests.bundle_factory import toy_base, toy_output, toy_rung
 
 from secateur_agent.bundle.manifest import BundleError
 from secateur_agent.bundle.materialise import cut_tensor, materialise, materialise_bytes

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_factory import ToyRecut, make_bundle, make_recut, toy_base, toy_rung
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from onnxruntime import InferenceSession
+from tests.bundle_factory import ToyRecut, make_bundle, make_recut, toy_base, toy_rung
 
 from secateur.bundle.keys import Keys, create_keys
 from secateur_agent.bundle.golden import golden_error, golden_inputs

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import lite_rungs
 import numpy as np
 import pytest
+from tests import lite_rungs
 
 from secateur_agent.bundle.manifest import TensorSpec
 from secateur_agent.inference.backend import BackendError, open_backend

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lite_rungs
 import numpy as np
 import pytest
+from tests import lite_rungs
 
 pytest.importorskip("ai_edge_litert", reason="no TFLite runtime for this Python: pip install 'secateur-agent[tflite]'")
 from secateur_agent.inference.tflite_model import LiteModel

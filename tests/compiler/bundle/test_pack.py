@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import compiled
 import msgspec
 import pytest
+from tests.compiler import compiled
 
 from secateur.bundle import pack as module
 from secateur.bundle.keys import create_keys

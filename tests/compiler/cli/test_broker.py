@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import free_port
+from tests.ports import free_port
 
 from secateur.cli import build_app
 from secateur.cli.errors import run

@@ -8,12 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import compiled
-import digits
 import numpy as np
 import onnx
 import pytest
-from networks import export_onnx
+from tests.compiler import compiled, digits
+from tests.compiler.networks import export_onnx
 
 from secateur.bundle.pack import digest
 from secateur.cli import build_app

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from tests.ports import free_port
 
 import secateur_profiles
 from secateur.bundle.keys import KeysError
@@ -106,9 +107,6 @@ def test_a_group_without_a_command_prints_its_help() -> None:
 
 
 def test_ctrl_c_ends_a_running_broker_cleanly(tmp_path: Path) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[2]))
-    from conftest import free_port
-
     command = [sys.executable, "-m", "secateur.cli", "broker", "--port", str(free_port())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None

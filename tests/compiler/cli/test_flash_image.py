@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from boot_images import BOOKWORM, LIBREELEC, MIB, START, TRIXIE, boot_of, make_image, write_packed_image
-from wheel_factory import make_wheelhouse
+from tests.compiler.boot_images import BOOKWORM, LIBREELEC, MIB, START, TRIXIE, boot_of, make_image, write_packed_image
+from tests.wheel_factory import make_wheelhouse
 
 from secateur.bundle.keys import create_keys
 from secateur.cli import build_app

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from simulated_phone import SERIAL, SimulatedPhone
-from wheel_factory import make_wheelhouse
+from tests.simulated_phone import SERIAL, SimulatedPhone
+from tests.wheel_factory import make_wheelhouse
 
 from secateur.bundle.keys import create_keys
 from secateur.cli import build_app

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bundle_factory import make_bundle
 from nacl.signing import SigningKey
-from scripted_device import HostProcess, ScriptedDevice, eventually
+from tests.bundle_factory import make_bundle
+from tests.scripted_device import HostProcess, ScriptedDevice, eventually
 
 from secateur.bundle.keys import Keys
 from secateur.cli import build_app

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import compiled
-import digits
 import numpy as np
 import pytest
+from tests.compiler import compiled, digits
 
 from secateur.cli import build_app
 from secateur.cli.errors import run

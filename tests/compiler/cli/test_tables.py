@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tables import table_of
+from tests.compiler.tables import table_of
 
 from secateur.cli import build_app
 from secateur.cli.errors import run

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from evidence import evidence_of, with_network
-from networks import module_of
+from tests.compiler.evidence import evidence_of, with_network
+from tests.compiler.networks import module_of
 from torch import nn
 
 from secateur.criteria import score

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from evidence import evidence_of, with_network
-from networks import MAKERS, Smartwatch, export_onnx, samples, warmed
+from tests.compiler.evidence import evidence_of, with_network
+from tests.compiler.networks import MAKERS, Smartwatch, export_onnx, samples, warmed
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups

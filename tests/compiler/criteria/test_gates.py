@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from evidence import evidence_for, evidence_of
-from networks import TOPOLOGIES, samples
+from tests.compiler.evidence import evidence_for, evidence_of
+from tests.compiler.networks import TOPOLOGIES, samples
 from torch import Tensor, nn
 
 from secateur.criteria import Evidence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import TOPOLOGIES, network_of
+from tests.compiler.networks import TOPOLOGIES, network_of
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from evidence import evidence_of
+from tests.compiler.evidence import evidence_of
 from torch import Tensor
 
 from secateur.criteria import score

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from evidence import evidence_of
+from tests.compiler.evidence import evidence_of
 
 from secateur.criteria import CRITERIA, score
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from evidence import DATA_FREE, evidence_of, with_network, without_outgoing
-from networks import MAKERS, TOPOLOGIES, samples
+from tests.compiler.evidence import DATA_FREE, evidence_of, with_network, without_outgoing
+from tests.compiler.networks import MAKERS, TOPOLOGIES, samples
 
 from secateur.criteria import CRITERIA, Evidence, criterion, descriptions, score
 from secateur.criteria.registry import normalised

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from evidence import evidence_of
-from networks import module_of
+from tests.compiler.evidence import evidence_of
+from tests.compiler.networks import module_of
 from torch import nn
 
 from secateur.criteria import score

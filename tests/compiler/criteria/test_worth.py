@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 
-import digits
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import export_onnx
+from tests.compiler import digits
+from tests.compiler.networks import export_onnx
 from torch import Tensor, nn
 
 from secateur.criteria import Evidence, score

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from networks import MAKERS, samples
 from onnx import numpy_helper
-from rungs import MadeRung, master_of, rung_of, twin_outputs
+from tests.compiler.networks import MAKERS, samples
+from tests.compiler.rungs import MadeRung, master_of, rung_of, twin_outputs
 
 from secateur.assembly import tensor_specs
 from secateur.evaluation import Session, check_rung, golden_check, snr_db

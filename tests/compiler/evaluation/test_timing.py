@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rungs import master_of, rung_of
+from tests.compiler.rungs import master_of, rung_of
 
 from secateur.evaluation import describe_machine, runtime_version, time_interleaved
 from secateur.ir import Signature, SizedOperator

@@ -7,8 +7,8 @@ import io
 import numpy as np
 import onnx
 import pytest
-from networks import MAKERS, samples
-from rungs import master_of, rung_of, twin_outputs
+from tests.compiler.networks import MAKERS, samples
+from tests.compiler.rungs import master_of, rung_of, twin_outputs
 
 from secateur.evaluation import Session, check_rung
 from secateur.quantization import measure_ranges, parameters

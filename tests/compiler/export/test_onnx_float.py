@@ -7,9 +7,9 @@ import io
 import numpy as np
 import onnx
 import pytest
-from networks import MAKERS, TOPOLOGIES, samples
 from onnx import TensorProto, numpy_helper
-from rungs import master_of, rung_of, twin_outputs
+from tests.compiler.networks import MAKERS, TOPOLOGIES, samples
+from tests.compiler.rungs import master_of, rung_of, twin_outputs
 
 from secateur.evaluation import Session, snr_db
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from networks import TOPOLOGIES
-from rungs import master_of, rung_of
+from tests.compiler.networks import TOPOLOGIES
+from tests.compiler.rungs import master_of, rung_of
 
 from secateur.bundle.pack import digest
 from secateur_agent.bundle.materialise import materialise_bytes

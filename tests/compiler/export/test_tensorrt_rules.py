@@ -10,9 +10,9 @@ import io
 import numpy as np
 import onnx
 import pytest
-from networks import TOPOLOGIES
 from onnx import TensorProto, numpy_helper
-from rungs import master_of, rung_of
+from tests.compiler.networks import TOPOLOGIES
+from tests.compiler.rungs import master_of, rung_of
 
 from secateur.pruning.weights import holds, parse_n_of_m, sparsify
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated_phone import SERIAL, SimulatedPhone
+from tests.simulated_phone import SERIAL, SimulatedPhone
 
 from secateur.flash.adb import AdbPhone, Connected, choose, open_phone, parse_devices
 from secateur.flash.errors import FlashError

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from wheel_factory import make_wheel, this_python
+from tests.wheel_factory import make_wheel, this_python
 
 from secateur.flash.environment import build_environment
 from secateur.flash.wheelhouse import Wheelhouse, build

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from boot_images import BOOKWORM, MIB, START, boot_of, fsck, make_image
+from tests.compiler.boot_images import BOOKWORM, MIB, START, boot_of, fsck, make_image
 
 from secateur.flash.errors import FlashError
 from secateur.flash.fat import FatPartition

@@ -4,7 +4,18 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from boot_images import BOOKWORM, DEBIAN, MIB, START, TRIXIE, boot_of, fsck, make_image, payload, write_packed_image
+from tests.compiler.boot_images import (
+    BOOKWORM,
+    DEBIAN,
+    MIB,
+    START,
+    TRIXIE,
+    boot_of,
+    fsck,
+    make_image,
+    payload,
+    write_packed_image,
+)
 
 from secateur.flash.errors import FlashError
 from secateur.flash.first_boot.mechanism import Found

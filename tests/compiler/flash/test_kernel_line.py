@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from boot_images import BOOKWORM_CMDLINE, CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.compiler.boot_images import BOOKWORM_CMDLINE, CONFIG
 
 from secateur.flash.kernel_line import KERNEL_FLAGS, add_lines, merge
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from boot_images import MIB, gpt_head, mbr_head
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.compiler.boot_images import MIB, gpt_head, mbr_head
 
 from secateur.flash.errors import FlashError
 from secateur.flash.partitions import Partition, boot_partition, read_table

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wheel_factory import make_wheel
+from tests.wheel_factory import make_wheel
 
 from secateur.flash import pip
 from secateur.flash.target import Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from wheel_factory import make_wheel
+from tests.wheel_factory import make_wheel
 
 from secateur.flash.requirements import RequirementsError, missing, needed, wheels
 from secateur.flash.target import Target

@@ -9,7 +9,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wheel_factory import this_python
+from tests.wheel_factory import this_python
 
 from secateur.flash.target import PROBE, TargetError, check_systemd, make_target, target_of
 

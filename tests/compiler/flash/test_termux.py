@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simulated_phone import SECRETS, SERIAL, SimulatedPhone, alive, standing_in
+from tests.simulated_phone import SECRETS, SERIAL, SimulatedPhone, alive, standing_in
 
 from secateur.flash import termux
 from secateur.flash.adb import open_phone

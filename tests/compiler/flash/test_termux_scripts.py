@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simulated_phone import SimulatedPhone, alive
+from tests.simulated_phone import SimulatedPhone, alive
 
 from secateur.flash.termux_scripts import boot_script, inside_script, stop_command
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from bundle_factory import make_bundle
-from scripted_device import HostProcess, ScriptedDevice, eventually
+from tests.bundle_factory import make_bundle
+from tests.scripted_device import HostProcess, ScriptedDevice, eventually
 
 from secateur.bundle.keys import Keys, create_keys
 from secateur.fleet.client import ClientError, HostClient

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scripted_device import HostProcess, ScriptedDevice, eventually
+from tests.scripted_device import HostProcess, ScriptedDevice, eventually
 
 from secateur.bundle.keys import Keys
 from secateur.fleet.client import ClientError

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from bundle_factory import make_bundle
-from scripted_device import HostProcess, ScriptedDevice, eventually
+from tests.bundle_factory import make_bundle
+from tests.scripted_device import HostProcess, ScriptedDevice, eventually
 
 from secateur.bundle.keys import Keys
 from secateur.fleet.blobs import blob_ref

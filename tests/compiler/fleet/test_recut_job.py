@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import psutil
-from scripted_device import eventually
+from tests.scripted_device import eventually
 
 PARENT = """
 import time

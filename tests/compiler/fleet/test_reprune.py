@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from bundle_factory import make_bundle, make_recut
+from tests.bundle_factory import make_bundle, make_recut
 
 from secateur.bundle.keys import Keys
 from secateur.bundle.reader import open_recut

@@ -6,20 +6,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from bundle_factory import make_bundle
-from scripted_device import HostProcess, ScriptedDevice, eventually
+from tests.bundle_factory import make_bundle
+from tests.embedded_broker import BrokerProcess
+from tests.scripted_device import HostProcess, ScriptedDevice, eventually
 
 from secateur.bundle.keys import Keys
 from secateur.fleet.serve import ServeError, listening_socket
 from secateur_agent.protocol import topics
 from secateur_agent.protocol.messages import Answer, AskReprune, Constraints, decode, encode
-
-if TYPE_CHECKING:
-    from conftest import BrokerProcess
 
 MakeDevice = Callable[..., ScriptedDevice]
 

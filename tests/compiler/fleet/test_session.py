@@ -3,16 +3,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.embedded_broker import BrokerProcess
 
 from secateur.fleet.session import BrokerUrl, BrokerUrlError, Session
-
-if TYPE_CHECKING:
-    from conftest import BrokerProcess
 
 
 def test_broker_urls_are_parsed() -> None:

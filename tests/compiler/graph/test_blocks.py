@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch.nn.functional as F
-from networks import TOPOLOGIES, network_of, normal_form
+from tests.compiler.networks import TOPOLOGIES, network_of, normal_form
 from torch import Tensor, nn
 
 from secateur.graph import find_groups, prove

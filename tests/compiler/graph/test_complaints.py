@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import Shape, normal_form
+from tests.compiler.networks import Shape, normal_form
 from torch import Tensor, nn
 
 from secateur.criteria import Evidence, score

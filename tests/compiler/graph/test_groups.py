@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import TOPOLOGIES, Halves, Multiplier, network_of, normal_form
+from tests.compiler.networks import TOPOLOGIES, Halves, Multiplier, network_of, normal_form
 from torch import Tensor, nn
 
 from secateur.graph import find_groups

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from networks import TOPOLOGIES, Halves, Multiplier, network_of, normal_form, samples
+from tests.compiler.networks import TOPOLOGIES, Halves, Multiplier, network_of, normal_form, samples
 
 from secateur.criteria import Evidence, score
 from secateur.graph import ProofError, find_groups, prove, prove_sorted

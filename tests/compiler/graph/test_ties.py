@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from networks import normal_form
+from tests.compiler.networks import normal_form
 from torch import Tensor, nn
 
 from secateur.graph import ProofError, find_groups, prove, prove_sorted

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from networks import folded_onnx, network_of
 from onnx import ModelProto
+from tests.compiler.networks import folded_onnx, network_of
 
 from secateur.ir import UnsupportedModelError
 from secateur.load import load_onnx

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from topologies.understood import check, check_int8
+from tests.compiler.topologies.understood import check, check_int8
 
 from secateur.ir import Network, UnsupportedModelError
 from secateur.load import load_onnx

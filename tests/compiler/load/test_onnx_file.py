@@ -12,8 +12,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import MAKERS, TOPOLOGIES, export_folded_dynamo, folded_onnx, module_of, network_of, samples
 from onnx import TensorProto, helper, numpy_helper
+from tests.compiler.networks import MAKERS, TOPOLOGIES, export_folded_dynamo, folded_onnx, module_of, network_of, samples
 
 from secateur.ir import Network, UnsupportedModelError
 from secateur.load import load_onnx

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import MAKERS, module_of, samples
+from tests.compiler.networks import MAKERS, module_of, samples
 from torch import Tensor, nn
 
 from secateur.ir import SecateurError, UnsupportedModelError

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from networks import TOPOLOGIES, network_of
+from tests.compiler.networks import TOPOLOGIES, network_of
 
 from secateur.evaluation import Session
 from secateur.graph import find_groups

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from networks import TOPOLOGIES, network_of, samples
+from tests.compiler.networks import TOPOLOGIES, network_of, samples
 
 from secateur.graph import find_groups
 from secateur.ir import Table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import network_of
+from tests.compiler.networks import network_of
 
 from secateur.graph import find_groups
 from secateur.ir import ChannelGroup, Groups, SecateurError

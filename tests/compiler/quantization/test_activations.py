@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from networks import MAKERS, TOPOLOGIES, network_of, samples
+from tests.compiler.networks import MAKERS, TOPOLOGIES, network_of, samples
 
 from secateur.quantization import measure_ranges, parameters
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import MAKERS, TOPOLOGIES, network_of, samples
-from unbalanced import unbalanced_master
+from tests.compiler.networks import MAKERS, TOPOLOGIES, network_of, samples
+from tests.compiler.unbalanced import unbalanced_master
 
 from secateur.ir import Network, Table
 from secateur.quantization import equalise

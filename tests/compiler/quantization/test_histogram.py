@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import MAKERS, TOPOLOGIES, network_of, samples
+from tests.compiler.networks import MAKERS, TOPOLOGIES, network_of, samples
 
 from secateur.quantization import measure_ranges, observe
 

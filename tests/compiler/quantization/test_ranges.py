@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import MAKERS, TOPOLOGIES, network_of, samples
-from rungs import twin_outputs
+from tests.compiler.networks import MAKERS, TOPOLOGIES, network_of, samples
+from tests.compiler.rungs import twin_outputs
 
 from secateur.ir import SecateurError
 from secateur.quantization import measure_ranges

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from networks import MAKERS, TOPOLOGIES, samples
-from rungs import master_of
+from tests.compiler.networks import MAKERS, TOPOLOGIES, samples
+from tests.compiler.rungs import master_of
 
 from secateur.evaluation import Session, snr_db
 from secateur.ir import ActivationParameters, Network, Table

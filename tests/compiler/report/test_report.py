@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
-import compiled
 import msgspec
 import pytest
+from tests.compiler import compiled
 
 from secateur.ir.groups import keep_key
 from secateur.mixed_precision import LayerCost, MixedPrecision

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-import digits
 import numpy as np
 import pytest
 import torch
-from networks import TOPOLOGIES, export_onnx, network_of, samples
+from tests.compiler import digits
+from tests.compiler.networks import TOPOLOGIES, export_onnx, network_of, samples
 
 from secateur.criteria import CRITERIA
 from secateur.graph import find_groups

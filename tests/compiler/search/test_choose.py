@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import board, network_of
+from tests.compiler.networks import board, network_of
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups

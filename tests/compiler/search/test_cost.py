@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from networks import TOPOLOGIES, board, network_of
+from tests.compiler.networks import TOPOLOGIES, board, network_of
 
 from secateur.graph import find_groups
 from secateur.graph.proof import random_keeps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from networks import normal_form
+from tests.compiler.networks import normal_form
 from torch import Tensor, nn
 
 from secateur.graph import find_groups

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import key, table_of
+from tests.compiler.tables import key, table_of
 
 from secateur.ir import Signature, SizedOperator
 from secateur.search.latency_table import (

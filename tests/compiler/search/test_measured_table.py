@@ -8,9 +8,9 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 import pytest
-from networks import TOPOLOGIES, board, network_of
 from numpy.typing import NDArray
-from tables import table_of
+from tests.compiler.networks import TOPOLOGIES, board, network_of
+from tests.compiler.tables import table_of
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from networks import TOPOLOGIES, board, network_of
 from numpy.typing import NDArray
+from tests.compiler.networks import TOPOLOGIES, board, network_of
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
-from networks import board, network_of
+from tests.compiler.networks import board, network_of
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups

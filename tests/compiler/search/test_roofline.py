@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import digits
 import pytest
+from tests.compiler import digits
 
 from secateur.graph import find_groups
 from secateur.search import Costs, Roofline

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from networks import TOPOLOGIES, network_of
+from tests.compiler.networks import TOPOLOGIES, network_of
 
 from secateur.graph import find_groups
 from secateur.graph.proof import random_keeps

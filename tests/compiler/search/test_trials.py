@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import network_of, samples
+from tests.compiler.networks import network_of, samples
 
 from secateur.search import Trials, trials_file
 

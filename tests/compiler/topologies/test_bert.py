@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from sequence_networks import IDS, STEPS, WIDTH, Bert, MaskedAttention, check, exported, seeded
+from tests.compiler.sequence_networks import IDS, STEPS, WIDTH, Bert, MaskedAttention, check, exported, seeded
 
 from secateur.twin.feeds import id_limit
 

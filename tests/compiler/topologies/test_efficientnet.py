@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from networks import Shape
-from topologies.understood import check, enter
+from tests.compiler.networks import Shape
+from tests.compiler.topologies.understood import check, enter
 from torch import nn
 
 SHAPE: Shape = (3, 32, 32)

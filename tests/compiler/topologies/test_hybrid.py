@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from sequence_networks import check, exported, seeded
+from tests.compiler.sequence_networks import check, exported, seeded
 from torch import Tensor, nn
 
 HEADS, DEPTH = 4, 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from topologies.understood import check, check_int8, enter
+from tests.compiler.topologies.understood import check, check_int8, enter
 from torch import Tensor, nn
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from sequence_networks import HEADS, STEPS, WIDTH, MultiHead, check, exported, seeded
+from tests.compiler.sequence_networks import HEADS, STEPS, WIDTH, MultiHead, check, exported, seeded
 
 INPUT = {"input": ((STEPS, WIDTH), "float32")}
 BATCH_FIRST, STEPS_FIRST = partial(MultiHead, True), partial(MultiHead, False)

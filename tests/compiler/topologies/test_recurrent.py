@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from sequence_networks import Recurrent, check, exported, seeded
+from tests.compiler.sequence_networks import Recurrent, check, exported, seeded
 from torch import nn
 
 from secateur.ir import UnsupportedModelError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sequence_networks import check, installed_file, with_fixed_inputs
+from tests.compiler.sequence_networks import check, installed_file, with_fixed_inputs
 
 from secateur.ir import UnsupportedModelError
 from secateur.load import load_onnx

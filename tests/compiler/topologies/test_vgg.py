@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from topologies.understood import check, enter
+from tests.compiler.topologies.understood import check, enter
 from torch import nn
 
 

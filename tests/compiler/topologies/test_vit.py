@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 import torch
-from sequence_networks import VisionTransformer, check, exported, random_feeds, rung_file, seeded
+from tests.compiler.sequence_networks import VisionTransformer, check, exported, random_feeds, rung_file, seeded
 
 from secateur.graph import find_groups, prove
 from secateur.load import load_onnx

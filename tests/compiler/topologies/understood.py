@@ -10,7 +10,7 @@ import onnxruntime as ort
 import onnxscript
 import pytest
 import torch
-from networks import Shape, samples, warmed
+from tests.compiler.networks import Shape, samples, warmed
 from torch import nn
 
 from secateur.criteria import Evidence, score

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import digits
-import networks
 import numpy as np
 import pytest
 import torch
+from tests.compiler import digits, networks
 
 from secateur.graph import find_groups
 from secateur.ir import Network, Table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from networks import TOPOLOGIES, network_of
+from tests.compiler.networks import TOPOLOGIES, network_of
 
 from secateur.graph import find_groups
 from secateur.ir import Node

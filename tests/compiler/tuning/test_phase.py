@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-import digits
 import numpy as np
 import pytest
 import torch
-from networks import TOPOLOGIES, network_of, samples
+from tests.compiler import digits
+from tests.compiler.networks import TOPOLOGIES, network_of, samples
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups

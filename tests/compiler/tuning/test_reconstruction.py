@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import digits
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import MAKERS, TOPOLOGIES, network_of, normal_form, samples
 from numpy.typing import NDArray
+from tests.compiler import digits
+from tests.compiler.networks import MAKERS, TOPOLOGIES, network_of, normal_form, samples
 from torch import Tensor, nn
 
 from secateur.criteria import Evidence, score

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import MAKERS, TOPOLOGIES, network_of, samples
+from tests.compiler.networks import MAKERS, TOPOLOGIES, network_of, samples
 
 from secateur.tuning.reference import Reference
 from secateur.twin import feeds, fixed_values, run, split

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import digits
 import numpy as np
 import pytest
 import torch
-from networks import MAKERS, network_of, samples
+from tests.compiler import digits
+from tests.compiler.networks import MAKERS, network_of, samples
 
 from secateur.criteria import Evidence, score
 from secateur.graph import find_groups

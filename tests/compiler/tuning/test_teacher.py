@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import digits
 import numpy as np
 import pytest
 import torch
+from tests.compiler import digits
 
 from secateur.tuning import teacher
 from secateur.tuning.teacher import Teacher

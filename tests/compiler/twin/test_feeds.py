@@ -7,7 +7,7 @@ import math
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import network_of
+from tests.compiler.networks import network_of
 
 from secateur.ir import sample_count
 from secateur.twin import split

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import digits
-import networks
 import numpy as np
 import pytest
 import torch
+from tests.compiler import digits, networks
 from torch import Tensor, nn
 
 from secateur.criteria.blocks import BLOCK_CRITERIA, BlockEvidence, score_blocks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from evidence import evidence_for, evidence_of, with_network
+from tests.compiler.evidence import evidence_for, evidence_of, with_network
 from torch import Tensor, nn
 
 from secateur.criteria import score

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from evidence import evidence_for, evidence_of, without_shifts
-from networks import TOPOLOGIES
+from tests.compiler.evidence import evidence_for, evidence_of, without_shifts
+from tests.compiler.networks import TOPOLOGIES
 from torch import Tensor, nn
 
 from secateur.criteria.lrp import RULES, Relevance, Settings, Step, propagate

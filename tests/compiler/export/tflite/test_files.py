@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from lite_files import ReadFile, read
-from networks import MAKERS, TOPOLOGIES, normal_form, samples, warmed
-from rungs import MadeRung, master_for, master_of, rung_of, twin_outputs
+from tests.compiler.lite_files import ReadFile, read
+from tests.compiler.networks import MAKERS, TOPOLOGIES, normal_form, samples, warmed
+from tests.compiler.rungs import MadeRung, master_for, master_of, rung_of, twin_outputs
 from torch import Tensor, nn
 
 from secateur.evaluation import Session, check_rung, snr_db

@@ -10,16 +10,16 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-import digits
 import msgspec
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from msgspec.structs import replace
-from networks import MAKERS, TOPOLOGIES, network_of, normal_form, samples, warmed
 from numpy.typing import NDArray
-from rungs import master_for, twin_outputs
+from tests.compiler import digits
+from tests.compiler.networks import MAKERS, TOPOLOGIES, network_of, normal_form, samples, warmed
+from tests.compiler.rungs import master_for, twin_outputs
 from torch import Tensor, nn
 
 from secateur.evaluation import Session, snr_db

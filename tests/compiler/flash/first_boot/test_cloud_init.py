@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from boot_images import (
+from tests.compiler.boot_images import (
     DEBIAN,
     META_DATA,
     NETWORK_CONFIG,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from boot_images import BOOKWORM, BOOKWORM_CMDLINE, TRIXIE, boot_of, make_image, payload
+from tests.compiler.boot_images import BOOKWORM, BOOKWORM_CMDLINE, TRIXIE, boot_of, make_image, payload
 
 from secateur.flash import fat
 from secateur.flash.errors import FlashError

@@ -5,7 +5,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from boot_images import BOOKWORM, BOOKWORM_32_BIT, BOOKWORM_CMDLINE, BULLSEYE, CONFIG, boot_of, fsck, make_image, payload
+from tests.compiler.boot_images import (
+    BOOKWORM,
+    BOOKWORM_32_BIT,
+    BOOKWORM_CMDLINE,
+    BULLSEYE,
+    CONFIG,
+    boot_of,
+    fsck,
+    make_image,
+    payload,
+)
 
 from secateur.flash.errors import FlashError
 from secateur.flash.first_boot.customise import customise

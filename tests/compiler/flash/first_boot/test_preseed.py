@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import tomllib
-from boot_images import BOOKWORM, TRIXIE_CMDLINE, boot_of, make_image, payload
+from tests.compiler.boot_images import BOOKWORM, TRIXIE_CMDLINE, boot_of, make_image, payload
 
 from secateur.flash.errors import FlashError
 from secateur.flash.first_boot.customise import customise

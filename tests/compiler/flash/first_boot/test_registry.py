@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from boot_images import BOOKWORM, LIBREELEC, boot_of, make_image
+from tests.compiler.boot_images import BOOKWORM, LIBREELEC, boot_of, make_image
 
 from secateur.flash.errors import FlashError
 from secateur.flash.first_boot.registry import mechanisms, recognise

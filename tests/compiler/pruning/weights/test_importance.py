@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import digits
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.compiler import digits
 
 from secateur.ir import Network, SecateurError
 from secateur.load import Task
