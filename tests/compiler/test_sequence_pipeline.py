@@ -98,7 +98,7 @@ def test_two_inputs_and_two_outputs_go_through_the_whole_pipeline_and_can_be_cut
     example = {"ids": ((STEPS,), "int64"), "mask": ((STEPS,), "float32")}
     model = saved(tmp_path / "masked.onnx", exported(seeded(MaskedAttention), example, True))
     settings = CompileSettings(rungs=2, steps=2, precisions=("int8",))
-    task = Task(BothOutputs(), "test_sequence_pipeline:both_outputs")
+    task = Task(BothOutputs(), "tests.compiler.test_sequence_pipeline:both_outputs")
     made = compile(model, task, [str(compiled.board_file())], tmp_path / "out", "masked", compiled.keys(), settings)
     (profile,) = made.profiles
     assert profile.dropped == {}
