@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secateur.bundle.keys import default_folder
-from secateur.bundle.reader import BundleFolder
 from secateur.cli.console import print_fields, print_json, print_table, size
 from secateur.cli.options import JsonOption
 from secateur_agent.store.files import write_atomic
 from secateur_agent.trust import load_root
+
+if TYPE_CHECKING:
+    from secateur.bundle.reader import BundleFolder
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle folder.", show_default=False)]
 RootOption = Annotated[
@@ -32,6 +34,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _open(bundle: Path, root: Path | None) -> BundleFolder:
+    from secateur.bundle.reader import BundleFolder
+
     opened = BundleFolder(bundle, load_root(root or default_folder() / "root.json"))
     opened.verify()
     return opened

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secateur.flash.errors import FlashError
 from secateur.flash.provision import Access
-from secateur.fleet.broker_folder import BrokerFolder
-from secateur.fleet.enrolment import open_enrolments
-from secateur_agent.link.broker import BrokerAddress
+
+if TYPE_CHECKING:
+    from secateur.fleet.broker_folder import BrokerFolder
+    from secateur.fleet.enrolment import Enrolments
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class HostAccess:
         """
         if not self.broker or self.replace:
             return
-        with open_enrolments(self.state) as enrolments:
+        with self._enrolments() as enrolments:
             for device in devices:
                 if any(each.used_key for each in enrolments.of(device)):
                     raise FlashError(
@@ -55,7 +58,7 @@ class HostAccess:
         """Give a device a password and a token; those that it had end: the password now, its key when the token is used."""
         if not self.broker:
             return Access()
-        with open_enrolments(self.state) as enrolments:
+        with self._enrolments() as enrolments:
             token = enrolments.create(device, note="secateur flash")
         if self.folder is None:
             return Access(self.broker, self.ca, self.username, self.password, token)
@@ -65,13 +68,18 @@ class HostAccess:
         """Return the access of a device that is known and reaches the host already; None if it must get a new one."""
         if not self.broker:
             return Access()
-        with open_enrolments(self.state) as enrolments:
+        with self._enrolments() as enrolments:
             enrolled = any(each.used_key for each in enrolments.of(device))
         if not enrolled or (self.folder is not None and device not in self.folder.devices()):
             return None
         if self.folder is None:  # one password for all: what is given now is what holds
             return Access(self.broker, self.ca, self.username, self.password)
         return Access(self.broker, self.ca, device, keeps_password=True)
+
+    def _enrolments(self) -> AbstractContextManager[Enrolments]:
+        from secateur.fleet.enrolment import open_enrolments
+
+        return open_enrolments(self.state)
 
 
 def host_access(
@@ -90,6 +98,9 @@ def host_access(
         secateur.fleet.broker_folder.BrokerFolderError: if the folder is not a broker's.
         secateur_agent.link.broker.BrokerAddressError: if the address is malformed.
     """
+    from secateur.fleet.broker_folder import BrokerFolder
+    from secateur_agent.link.broker import BrokerAddress
+
     if alone:
         if broker or broker_folder:
             raise FlashError("--no-broker: leave out --broker and --broker-folder, or leave it out")

@@ -18,8 +18,8 @@ from secateur.cli.flash_births import last_births, wait_for_births
 from secateur.cli.flash_payload import Payloads, with_payload
 from secateur.cli.options import JsonOption
 from secateur.flash.errors import FlashError
-from secateur.flash.ssh import AT_ONCE, Job, Outcome, flash_hosts, run_setup
-from secateur.flash.ssh_host import Address, Login
+from secateur.flash.ssh_address import Address, Login
+from secateur.flash.ssh_jobs import AT_ONCE, Job, Outcome
 from secateur_agent.protocol.topics import TopicError, checked_id
 
 _PASSWORD_VARIABLE = "SECATEUR_SSH_PASSWORD"
@@ -78,6 +78,8 @@ def ssh(
       secateur flash ssh nano@jetson.local --profile jetson-orin-nano --extra-wheels ./wheels --broker-folder …
       secateur flash ssh pi@cam-1.local --rollback
     """
+    from secateur.flash.ssh import flash_hosts, run_setup
+
     jobs = make_jobs(hosts, user)
     # First of all, so that nobody is asked for a password in vain.
     made = None if rollback else payloads()

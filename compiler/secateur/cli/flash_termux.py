@@ -28,9 +28,8 @@ from secateur.cli.options import JsonOption
 from secateur.flash.adb import open_phone
 from secateur.flash.errors import FlashError
 from secateur.flash.phone import Phone, Say
-from secateur.flash.ssh_host import Address, Login
+from secateur.flash.ssh_address import Address, Login
 from secateur.flash.termux import Flashed, flash_phone, remove, roll_back
-from secateur.flash.termux_ssh import TermuxSsh
 from secateur_agent.protocol.topics import TopicError, checked_id
 
 _Way = Callable[[Say], AbstractAsyncContextManager[Phone]]
@@ -142,6 +141,8 @@ async def _by_adb(serial: str, say: Say) -> AsyncIterator[Phone]:
 
 @asynccontextmanager
 async def _by_ssh(address: Address, login: Login, say: Say) -> AsyncIterator[Phone]:
+    from secateur.flash.termux_ssh import TermuxSsh
+
     async with TermuxSsh(address, login) as phone:
         say(f"connected, host key {phone.host_key}")
         yield phone

@@ -13,7 +13,6 @@ from secateur.cli.console import print_fields, print_json
 from secateur.cli.measure_device import DeviceOptions, measure_device, progress, table_fields, table_summary
 from secateur.cli.options import JsonOption, StateOption, UrlOption
 from secateur.cli.units import parse_duration_s
-from secateur.ir import SecateurError
 
 if TYPE_CHECKING:
     from secateur.ir import Network
@@ -85,6 +84,8 @@ def measure(
       secateur measure --profile linux-x86-64 --model net.onnx --precision fp32
       secateur measure pi-kitchen --bundle build/net-raspberry-pi-4b.bundle
     """
+    from secateur.ir import SecateurError
+
     if model and bundle is not None:
         raise SecateurError("measure: give --model or --bundle, not both")
     if not device and not profile:

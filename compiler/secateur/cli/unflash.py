@@ -24,7 +24,7 @@ from secateur.cli.flash_ssh import (
 from secateur.cli.options import JsonOption
 from secateur.flash import local
 from secateur.flash.errors import FlashError
-from secateur.flash.ssh import AT_ONCE, run_setup
+from secateur.flash.ssh_jobs import AT_ONCE
 
 
 def register(app: typer.Typer) -> None:
@@ -69,6 +69,8 @@ def unflash(
             raise FlashError("nothing was removed")
     arguments = ["remove", *(["--keep-state"] if keep_state else [])]
     if jobs:
+        from secateur.flash.ssh import run_setup
+
         login = make_login(identity, ask_password, ask_sudo_password, accept_new_host_keys, known_hosts)
         finish(asyncio.run(run_setup(jobs, login, arguments, told, at_once)), {}, as_json)
         return

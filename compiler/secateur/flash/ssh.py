@@ -5,45 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-import msgspec
+from collections.abc import Sequence
 
 from secateur.flash.errors import FlashError
 from secateur.flash.payload import BOARD_PYTHON, INSTALLED_PROGRAM, SETUP_PROGRAM, Payload
 from secateur.flash.sending import send_payload
-from secateur.flash.ssh_host import Address, BoardConnection, Login
-from secateur.flash.target import Target, TargetError, check_systemd, target_of
+from secateur.flash.ssh_address import Login
+from secateur.flash.ssh_host import BoardConnection
+from secateur.flash.ssh_jobs import AT_ONCE, Job, Outcome, PayloadFor, Told
+from secateur.flash.target import TargetError, check_systemd, target_of
 
 SETUP_LIMIT_S = 900.0
-AT_ONCE = 4
 _SPARE_MB = 160
-
-PayloadFor = Callable[[str, Target, bool], Payload]
-"""From a device id, its system, and whether it is that device already, to what the board gets; called one at a time, outside
-the event loop."""
-Told = Callable[[str, str], None]
-"""Told the device and what happens to it."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One board: where it is and what its id shall be."""
-
-    address: Address
-    device: str
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """How it went. ``problem`` is '' if the setup program says that all is well."""
-
-    job: Job
-    text: str = ""
-    problem: str = ""
-    system: str = ""
-    sent_bytes: int = 0
-    host_key: str = ""
 
 
 async def flash_hosts(

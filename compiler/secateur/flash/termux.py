@@ -17,7 +17,7 @@ from secateur.flash.errors import FlashError
 from secateur.flash.payload import BOARD_PYTHON, INSTALLED_PROGRAM, SETUP_PROGRAM, Payload
 from secateur.flash.phone import Phone, Say
 from secateur.flash.sending import send_payload
-from secateur.flash.ssh import PayloadFor
+from secateur.flash.ssh_jobs import PayloadFor
 from secateur.flash.target import target_of
 from secateur.flash.termux_debian import Facts, ensure_debian, in_debian, look, remove_debian
 

@@ -9,7 +9,8 @@ from types import TracebackType
 
 from secateur.flash.errors import FlashError
 from secateur.flash.phone import COMMAND_LIMIT_S, Answer, Say, last_line
-from secateur.flash.ssh_host import Address, BoardConnection, Login
+from secateur.flash.ssh_address import Address, Login
+from secateur.flash.ssh_host import BoardConnection
 
 PORT = 8022
 """Where Termux's sshd listens; an app may not use ports below 1024."""

@@ -99,6 +99,14 @@ def test_the_manual_names_every_command_and_has_no_colours_in_a_pipe() -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_help_waits_for_no_library_that_only_the_work_needs() -> None:
+    """Loading all that the commands use takes seconds; what is typed most is help, and commands with a mistake."""
+    heavy = ("torch", "onnx", "onnxruntime", "numpy", "sqlalchemy", "asyncssh", "cryptography", "paho.mqtt", "tuf")
+    program = f"import sys; import secateur.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_group_without_a_command_prints_its_help() -> None:
     done = secateur("devices")
     assert done.returncode == 2

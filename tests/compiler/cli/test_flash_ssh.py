@@ -6,8 +6,8 @@ import pytest
 import typer
 
 from secateur.cli.flash_ssh import finish, teller
-from secateur.flash.ssh import Job, Outcome
-from secateur.flash.ssh_host import Address
+from secateur.flash.ssh_address import Address
+from secateur.flash.ssh_jobs import Job, Outcome
 
 EVIL = "going on\x1b]0;renamed\x07 \x1b[2Jas if nothing had been"
 

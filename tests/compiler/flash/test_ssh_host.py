@@ -10,7 +10,8 @@ import asyncssh
 import pytest
 
 from secateur.flash.errors import FlashError
-from secateur.flash.ssh_host import Address, BoardConnection, Login
+from secateur.flash.ssh_address import Address, Login
+from secateur.flash.ssh_host import BoardConnection
 
 Use = Callable[[BoardConnection], Awaitable[None]]
 

@@ -20,7 +20,7 @@ from secateur.flash.adb import open_phone
 from secateur.flash.errors import FlashError
 from secateur.flash.payload import Payload
 from secateur.flash.phone import Phone
-from secateur.flash.ssh_host import Address, Login
+from secateur.flash.ssh_address import Address, Login
 from secateur.flash.target import Target
 from secateur.flash.termux_ssh import TermuxSsh
 
