@@ -48,7 +48,7 @@ class HostAccess:
             return
         with self._enrolments() as enrolments:
             for device in devices:
-                if any(each.used_key for each in enrolments.of(device)):
+                if enrolments.has_device(device):
                     raise FlashError(
                         f"device {device}: is enrolled already; choose another id, "
                         "or say --replace if this board takes its place"
@@ -65,12 +65,16 @@ class HostAccess:
         return Access(self.broker, self.ca, device, self.folder.add_device(device), token)
 
     def kept(self, device: str) -> Access | None:
-        """Return the access of a device that is known and reaches the host already; None if it must get a new one."""
+        """Return the access of a device that is known and reaches the host already; None if it must get a new one.
+
+        A token that is newer than the one in use means that password and token of a board were changed: by a card that was
+        made meanwhile, or by a first attempt on another board that takes this id.
+        """
         if not self.broker:
             return Access()
         with self._enrolments() as enrolments:
-            enrolled = any(each.used_key for each in enrolments.of(device))
-        if not enrolled or (self.folder is not None and device not in self.folder.devices()):
+            tokens = enrolments.of(device)
+        if not tokens or not tokens[-1].used_key or (self.folder is not None and device not in self.folder.devices()):
             return None
         if self.folder is None:  # one password for all: what is given now is what holds
             return Access(self.broker, self.ca, self.username, self.password)

@@ -120,6 +120,12 @@ class Enrolments:
         with self._store.read() as connection:
             return tokens_of(connection, device)
 
+    def has_device(self, device: str) -> bool:
+        """Whether a device with this id is known by its key, by a token or because it was the first to come."""
+        query = select(devices.c.device).where(devices.c.device == device, devices.c.public_key.is_not(None))
+        with self._store.read() as connection:
+            return connection.execute(query).first() is not None
+
 
 @contextmanager
 def open_enrolments(state: Path) -> Iterator[Enrolments]:
