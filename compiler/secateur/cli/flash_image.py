@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from secateur.cli.flash_output import Bars, print_cards, show_card, shown
 from secateur.cli.flash_payload import Payloads, with_payload
 from secateur.cli.options import JsonOption
 from secateur.flash import block_devices
+from secateur.flash.device_writer import Agreed
 from secateur.flash.errors import FlashError
 from secateur.flash.image import Order, customise_card, flash_cards, room_for
 from secateur.flash.settings import Settings, User, Wifi, make_user, make_wifi
@@ -112,15 +114,16 @@ def image(
     cap = max_size * block_devices.GB
     source = Path(image)
     with shown(as_json) as told:
-        if source.is_block_device() or in_place:
+        if _is_block_device(source) or in_place:
             if to_device or output or count > 1:
                 raise FlashError("DEVICE and --in-place change what is there: leave out --to-device, --output and --count")
             if in_place and ImageSource(source).kind != "raw":
                 raise FlashError(f"--in-place {image}: it is compressed; unpack it first, or write a new one with --output")
-            order = Order(ids[0], _resolved(image) if source.is_block_device() else source)
-            if source.is_block_device():
-                _confirm(order, 0, cap, yes, "change the boot partition of", told)
-            made = [customise_card(order, payloads.payload_for, boards.settings(ids[0]), told)]
+            order = Order(ids[0], _resolved(image) if _is_block_device(source) else source)
+            agreed = None
+            if _is_block_device(source):
+                agreed = _confirm(order, 0, cap, yes, "change the boot partition of", told)
+            made = [customise_card(order, payloads.payload_for, boards.settings(ids[0]), told, agreed)]
             told.pause()
             if as_json:
                 print_cards(made)
@@ -130,14 +133,14 @@ def image(
         orders = _orders(ids, to_device, output)
         made = []
 
-        def check(order: Order, needed: int) -> None:
+        def check(order: Order, needed: int) -> Agreed | None:
             if not to_device:
                 room_for(order.target.parent, needed, "--output")
-                return
+                return None
             told.pause()
             if made:
                 _insert_next(order)
-            _confirm(order, needed, cap, yes, "erase", told)
+            return _confirm(order, needed, cap, yes, "erase", told)
 
         try:
             for card in flash_cards(
@@ -148,7 +151,7 @@ def image(
                 boards.settings,
                 check,
                 told,
-                _unpack_to(orders),
+                None if to_device else _unpack_to(orders),
             ):
                 made.append(card)
                 told.pause()
@@ -182,7 +185,10 @@ def _ids(pattern: str, count: int, first: int) -> list[str]:
         return [checked_id(pattern)]
     if len(_NUMBER.findall(pattern)) != 1 or _NUMBER.sub("", pattern).strip("{}") != _NUMBER.sub("", pattern):
         raise FlashError(f"--id {pattern!r}: with --count it holds one number, {{}} or {{:03d}}, as in 'cam-{{:03d}}'")
-    return [checked_id(pattern.format(number)) for number in range(first, first + count)]
+    number = _NUMBER.search(pattern)
+    assert number is not None
+    before, after = pattern[: number.start()], pattern[number.end() :]
+    return [checked_id(f"{before}{number[0].format(each)}{after}") for each in range(first, first + count)]
 
 
 def _orders(ids: list[str], to_device: str, output: str) -> list[Order]:
@@ -194,7 +200,11 @@ def _orders(ids: list[str], to_device: str, output: str) -> list[Order]:
     if len(set(targets)) < len(targets):
         raise FlashError(f"--output {output}: with --count it holds {{}} for the device id, as in 'cards/{{}}.img'")
     for target in targets:
-        if target.exists():
+        try:
+            there = target.exists()
+        except OSError as error:
+            raise FlashError(f"--output {target}: {error.strerror}") from None
+        if there:
             raise FlashError(f"--output {target}: there is such a file; remove it or choose another name")
     return [Order(one, target) for one, target in zip(ids, targets)]
 
@@ -205,12 +215,15 @@ def _resolved(name: str) -> Path:
 
 
 def _unpack_to(orders: list[Order]) -> Path | None:
-    target = orders[0].target
-    return (
-        target.parent
-        if not target.is_block_device() and target.parent.is_dir() and not str(target).startswith("/dev/")
-        else None
-    )
+    folder = orders[0].target.parent
+    return folder if folder.is_dir() else None
+
+
+def _is_block_device(path: Path) -> bool:
+    try:
+        return path.is_block_device()
+    except OSError:  # in a folder that may not be entered; reading it tells that
+        return False
 
 
 def _login(user: str, authorized_keys: Path | None, password_hash_file: Path | None) -> User | None:
@@ -249,24 +262,54 @@ def _read_secret(path: Path | None, option: str) -> str:
         raise FlashError(f"{option} {path}: cannot be read: {error}") from None
 
 
-def _confirm(order: Order, needed: int, cap: int, yes: str, what: str, told: Bars) -> None:
+def _confirm(order: Order, needed: int, cap: int, yes: str, what: str, told: Bars) -> Agreed:
     """Make sure that a card may be written and that the user means it.
+
+    Returns:
+        How to make sure, once it is open, that it is the same.
 
     Raises:
         FlashError: if not.
     """
     name = str(order.target)
     card = block_devices.require_card(name, block_devices.list_devices(), needed, cap)
+
+    def agreed() -> None:
+        now = block_devices.require_card(name, block_devices.list_devices(), needed, cap)
+        if now.identity != card.identity:
+            raise FlashError(f"{name}: by now another card is there ({block_devices.describe(now)}); nothing was written")
+
+    if yes and str(_resolved(yes)) != name:
+        raise FlashError(f"--yes {yes}: not the device that would be written, {name}; nothing was written")
+    _allow(name, told)
     if yes:
-        if str(_resolved(yes)) != name:
-            raise FlashError(f"--yes {yes}: not the device that would be written, {name}; nothing was written")
-        return
+        return agreed
     if not sys.stdin.isatty():
         raise FlashError(f"{name}: nobody can be asked; '--yes {name}' says that it may be written")
     told.pause()
     typed = typer.prompt(f"{block_devices.describe(card)}\nType {name} to {what} it for {order.device}", err=True)
     if typed.strip() != name:
         raise FlashError(f"{typed!r} was typed, not {name}; nothing was written")
+    return agreed
+
+
+def _allow(name: str, told: Bars) -> None:
+    """Have the user become the card's owner. Not root: keys, tokens and passwords of root are not the user's.
+
+    Raises:
+        FlashError: if nobody can be asked.
+    """
+    while not os.access(name, os.R_OK | os.W_OK):
+        how = f"'sudo chown {getpass.getuser()} {name}'"
+        if not sys.stdin.isatty():
+            raise FlashError(f"{name}: permission denied; run {how}, which holds until the card is taken out")
+        told.pause()
+        typer.prompt(
+            f"You may not write {name}. Run {how} in another terminal, then press Enter",
+            default="",
+            show_default=False,
+            err=True,
+        )
 
 
 def _insert_next(order: Order) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -11,7 +12,7 @@ from secateur.flash.errors import FlashError
 
 GB = 10**9
 DEFAULT_CAP = 256 * GB
-_COLUMNS = "NAME,SIZE,TYPE,RO,RM,HOTPLUG,TRAN,MODEL,FSTYPE,LABEL,MOUNTPOINTS"
+_COLUMNS = "NAME,SIZE,TYPE,RO,RM,HOTPLUG,TRAN,MODEL,SERIAL,FSTYPE,LABEL,MOUNTPOINTS"
 _COMMAND = ("lsblk", "--bytes", "--json", "--paths", "-o", _COLUMNS)
 _SYSTEM = ("/boot", "/home", "/usr", "/var", "/etc", "/opt", "/nix", "[SWAP]")
 _HELD_TYPES = ("lvm", "crypt", "mpath", "dm", "md", "bcache")
@@ -33,6 +34,7 @@ class BlockDevice(msgspec.Struct, frozen=True):
     """One device of ``lsblk``, with what is built on it.
 
     Its words: ``rm`` removable medium, ``hotplug`` removable device, ``tran`` bus, ``ro`` read-only; bytes in ``size``.
+    ``mmc`` is not of ``lsblk``: what the kernel calls a device of that bus, ``SD``, or ``MMC`` if it is soldered on.
     """
 
     name: str
@@ -43,6 +45,8 @@ class BlockDevice(msgspec.Struct, frozen=True):
     hotplug: bool = False
     tran: str | None = None
     model: str | None = None
+    serial: str | None = None
+    mmc: str | None = None
     fstype: str | None = None
     label: str | None = None
     mountpoints: tuple[str | None, ...] = ()
@@ -53,6 +57,16 @@ class BlockDevice(msgspec.Struct, frozen=True):
         yield self
         for child in self.children:
             yield from child.all()
+
+    @property
+    def is_mmc(self) -> bool:
+        """Whether it is on an MMC bus, as SD cards and eMMC are; older versions of ``lsblk`` do not tell the bus."""
+        return self.tran == "mmc" or Path(self.name).name.startswith("mmcblk")
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells it from another one that gets its name."""
+        return (self.size, self.tran, self.model, self.serial)
 
     @property
     def mounts(self) -> tuple[tuple[str, str], ...]:
@@ -80,6 +94,26 @@ def parse_listing(text: str | bytes) -> tuple[BlockDevice, ...]:
     return devices
 
 
+def with_mmc_types(devices: tuple[BlockDevice, ...], blocks: Path) -> tuple[BlockDevice, ...]:
+    """Say of every device of the bus ``mmc`` what it is: ``lsblk`` calls soldered eMMC as pluggable as an SD card.
+
+    Args:
+        devices: what ``lsblk`` tells.
+        blocks: the kernel's folder of block devices, ``/sys/block``.
+    """
+
+    def typed(device: BlockDevice) -> BlockDevice:
+        if not device.is_mmc:
+            return device
+        try:
+            kind = (blocks / Path(device.name).name / "device" / "type").read_text("ascii", "replace").strip()
+        except OSError:
+            kind = ""
+        return msgspec.structs.replace(device, mmc=kind)
+
+    return tuple(map(typed, devices))
+
+
 def list_devices() -> tuple[BlockDevice, ...]:
     """Return this machine's block devices.
 
@@ -90,11 +124,13 @@ def list_devices() -> tuple[BlockDevice, ...]:
         done = subprocess.run(_COMMAND, capture_output=True, timeout=60, check=False)
     except FileNotFoundError:
         raise FlashError("lsblk is not installed, which tells cards from disks; cards are written on Linux only") from None
+    except subprocess.TimeoutExpired:
+        raise FlashError("lsblk does not answer: a device does not; take out and in again what was inserted last") from None
     if done.returncode:
         raise FlashError(
             f"lsblk failed ({done.stderr.decode(errors='replace').strip()}); util-linux 2.37 or later is needed"
         )
-    return parse_listing(done.stdout)
+    return with_mmc_types(parse_listing(done.stdout), Path("/sys/block"))
 
 
 def cards(devices: tuple[BlockDevice, ...], cap: int = DEFAULT_CAP) -> tuple[BlockDevice, ...]:
@@ -160,6 +196,8 @@ def _objection(device: BlockDevice, cap: int) -> str | None:
         return f"is not a card (lsblk calls it {device.type!r})"
     if device.tran not in _CARD_BUSES or not (device.rm or device.hotplug):
         return f"is not removable ({device.tran or 'a built-in disk'})"
+    if device.is_mmc and device.mmc != "SD":
+        return f"is not removable (the kernel calls it {device.mmc or 'nothing'}, not SD: soldered memory)"
     if not device.size:
         return "has no medium; insert a card"
     if device.ro:

@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,18 @@ _BLKRRPART = 0x125F  # linux/fs.h
 _SYNC_EVERY = 64 << 20
 _WHY = {
     errno.EBUSY: "it is in use; unmount it",
-    errno.EACCES: "permission denied; run the command with sudo",
-    errno.EPERM: "permission denied; run the command with sudo",
+    errno.EACCES: "permission denied; become its owner ('sudo chown'), or choose another place",
+    errno.EPERM: "permission denied; become its owner ('sudo chown'), or choose another place",
     errno.EROFS: "it is read-only; move the card's lock switch",
     errno.ENOSPC: "it is full",
     errno.EIO: "it does not take what is written; the card is worn out or loose",
     errno.ENOMEDIUM: "there is no medium in it",
 }
+
+
+Agreed = Callable[[], None]
+"""Raises if a card is not any more the one that somebody agreed to have written; asked when it is open, so that its name
+cannot become another's."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,9 @@ class NotUsable(FlashError):
     """The card was written in part: it does not boot until it is flashed again."""
 
 
-def write_image(target: Path, content: Iterator[bytes], progress: Progress = silent, total: int = 0) -> WrittenImage:
+def write_image(
+    target: Path, content: Iterator[bytes], progress: Progress = silent, total: int = 0, agreed: Agreed | None = None
+) -> WrittenImage:
     """Write an image and read it back.
 
     Args:
@@ -50,12 +57,13 @@ def write_image(target: Path, content: Iterator[bytes], progress: Progress = sil
             table.
         progress: told as steps "writing" and "verifying".
         total: bytes of the image, 0 if not known.
+        agreed: whether it is the right card; None for a file.
 
     Raises:
-        FlashError: if the target cannot be opened; it was not touched.
+        FlashError: if the target cannot be opened, or is not the right card; it was not touched.
         NotUsable: if it cannot be written, or reads back differently.
     """
-    device = target.is_block_device()
+    device = agreed is not None
     # Linux: an exclusive opening of a block device fails while it is mounted or held, and keeps others from mounting it.
     flags = os.O_RDWR | (os.O_EXCL if device else os.O_CREAT | os.O_TRUNC)
     try:
@@ -63,6 +71,10 @@ def write_image(target: Path, content: Iterator[bytes], progress: Progress = sil
     except OSError as error:
         raise FlashError(f"{target}: {_why(error)}") from None
     try:
+        if agreed is not None:
+            if not stat.S_ISBLK(os.fstat(descriptor).st_mode):
+                raise FlashError(f"{target}: no block device; nothing was written")
+            agreed()
         try:
             digest, size = _write(descriptor, device, content, progress, total)
         except OSError as error:

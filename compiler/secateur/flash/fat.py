@@ -149,14 +149,19 @@ class FatPartition:
     def _run(self, tool: str, *arguments: str, content: bytes | None = None) -> bytes:
         command = [tool, *([arguments[0]] if arguments[0].startswith("-") and arguments[0] != "-" else [])]
         rest = arguments[len(command) - 1 :]
-        done = subprocess.run(
-            [*command, "-i", self._at, *rest],
-            input=content if content is not None else b"",
-            capture_output=True,
-            env={**os.environ, **_ENVIRONMENT},
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*command, "-i", self._at, *rest],
+                input=content if content is not None else b"",
+                capture_output=True,
+                env={**os.environ, **_ENVIRONMENT},
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise FlashError(
+                f"{self.path}: boot partition: {tool} takes longer than {_TIMEOUT_S:.0f} s; is the card or its reader dying?"
+            ) from None
         if done.returncode:
             why = " ".join(done.stderr.decode("utf-8", "replace").split()) or f"exit status {done.returncode}"
             raise FlashError(f"{self.path}: boot partition: {tool} {rest[-1]} failed: {why}")

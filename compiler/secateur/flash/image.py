@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from secateur.flash.device_writer import held, write_image
+from secateur.flash.device_writer import Agreed, NotUsable, held, write_image
 from secateur.flash.errors import FlashError, Progress, silent
 from secateur.flash.fat import FatPartition
 from secateur.flash.first_boot.customise import WrittenFile, customise
@@ -27,6 +27,9 @@ Prepare = Callable[[Found], None]
 """Told what the image is, makes what does not depend on the device; raises if that cannot be had."""
 SettingsFor = Callable[[str], Settings]
 """From a device id to what its owner wants."""
+
+
+_CUT_OFF = "ends within its partitions; download it again"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,10 @@ class ImageFlasher:
 
     def __init__(self, source: ImageSource, folder: Path | None = None, progress: Progress = silent) -> None:
         self._source, self._progress, self._where = source, progress, f"image {source.path}"
-        self._work = TemporaryDirectory(prefix="secateur-flash-", dir=folder)
+        try:
+            self._work = TemporaryDirectory(prefix="secateur-flash-", dir=folder)
+        except OSError as error:
+            raise FlashError(f"{error.filename}: {error.strerror}; name another folder") from None
         try:
             self._head, self._fresh = self._unpack_head()
             self._boot = FatPartition(self._head, self._partition)
@@ -89,7 +95,9 @@ class ImageFlasher:
         """Bytes that a card must have."""
         return max(self._source.size or 0, self._end)
 
-    def flash(self, order: Order, payload: Payload, settings: Settings, last: bool = True) -> Card:
+    def flash(
+        self, order: Order, payload: Payload, settings: Settings, last: bool = True, agreed: Agreed | None = None
+    ) -> Card:
         """Write one card.
 
         Args:
@@ -97,6 +105,7 @@ class ImageFlasher:
             payload: what its board gets.
             settings: what its owner wants.
             last: whether no other card follows, so that nothing need be kept.
+            agreed: whether it is still the card that may be written; None for a file.
 
         Raises:
             FlashError: if it cannot be written; see `write_image` about what is on the card then.
@@ -107,7 +116,10 @@ class ImageFlasher:
             _copy_sparse(self._head, head)
         boot = FatPartition(head, self._partition)
         files = customise(boot, self.mechanism, self.found, payload, settings, self._progress)
-        written = write_image(order.target, chain(_chunks(head), self._tail()), self._progress, self._source.size or 0)
+        content = chain(_chunks(head), self._tail())
+        written = write_image(order.target, content, self._progress, self._source.size or 0, agreed)
+        if written.size < self._end:  # only now known of an archive that does not tell its size
+            raise NotUsable(f"{self._where}: {_CUT_OFF}; {order.target} is not usable until it is flashed again")
         # Once more by name, from the medium: what a board will read is what was meant for it.
         FatPartition(order.target, self._partition).verify({file.name: file.sha256 for file in files})
         if not last:
@@ -125,8 +137,8 @@ class ImageFlasher:
         self._end = max(one.start + one.size for one in partitions)
         self._partition: Partition = boot_partition(partitions, self._where)
         self._head_bytes = max(HEAD, self._partition.start + self._partition.size)
-        if self._source.size is not None and self._source.size < self._partition.start + self._partition.size:
-            raise FlashError(f"{self._where}: ends within its boot partition; download it again")
+        if self._source.size is not None and self._source.size < self._end:
+            raise FlashError(f"{self._where}: {_CUT_OFF}")
         path = Path(self._work.name) / "head.img"
         try:
             with path.open("wb") as file:
@@ -139,7 +151,7 @@ class ImageFlasher:
         except OSError as error:
             raise FlashError(f"{path}: {error.strerror}; name a folder with more room in TMPDIR") from None
         if done < self._partition.start + self._partition.size:
-            raise FlashError(f"{self._where}: ends within its boot partition; download it again")
+            raise FlashError(f"{self._where}: {_CUT_OFF}")
         return path, stream
 
     def _tail(self) -> Iterator[bytes]:
@@ -162,7 +174,7 @@ def flash_cards(
     prepare: Prepare,
     payload_for: PayloadFor,
     settings_for: SettingsFor,
-    check: Callable[[Order, int], None],
+    check: Callable[[Order, int], Agreed | None],
     progress: Progress = silent,
     folder: Path | None = None,
 ) -> Iterator[Card]:
@@ -174,7 +186,8 @@ def flash_cards(
         prepare: makes what all boards share.
         payload_for: makes what a board gets, once its card may be written: its host knows it by that from then on.
         settings_for: what the owner of a board wants.
-        check: asks whether a card may be written with so many bytes; raises if not.
+        check: asks whether a card may be written with so many bytes; raises if not. Returns how to ask that again once the
+            card is open, None for a file.
         progress: told of every step.
         folder: where to unpack.
 
@@ -189,10 +202,10 @@ def flash_cards(
         prepare(flasher.found)
         for number, order in enumerate(orders, 1):
             settings = settings_for(order.device)
-            check(order, flasher.needed)
+            agreed = check(order, flasher.needed)
             payload = payload_for(order.device, flasher.found)
-            if order.target.is_block_device():
-                yield flasher.flash(order, payload, settings, number == len(orders))
+            if agreed is not None:
+                yield flasher.flash(order, payload, settings, number == len(orders), agreed)
                 continue
             part = order.target.with_name(f"{order.target.name}.part")
             try:
@@ -205,7 +218,13 @@ def flash_cards(
         flasher.close()
 
 
-def customise_card(order: Order, payload_for: PayloadFor, settings: Settings, progress: Progress = silent) -> Card:
+def customise_card(
+    order: Order,
+    payload_for: PayloadFor,
+    settings: Settings,
+    progress: Progress = silent,
+    agreed: Agreed | None = None,
+) -> Card:
     """Write to the boot partition of a card or image file that holds a system already; nothing else is touched.
 
     Args:
@@ -213,20 +232,23 @@ def customise_card(order: Order, payload_for: PayloadFor, settings: Settings, pr
         payload_for: makes what the board gets.
         settings: what its owner wants.
         progress: told of every step.
+        agreed: whether it is still the card that may be changed; None for a file.
 
     Raises:
-        FlashError: if it holds no known system, or cannot be written.
+        FlashError: if it holds no known system, is not the right card, or cannot be written.
     """
     where = str(order.target)
-    try:
-        with order.target.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError as error:
-        raise FlashError(f"{where}: cannot be read: {error.strerror}") from None
-    partition = boot_partition(read_table(head, where), where)
-    boot = FatPartition(order.target, partition)
-    mechanism, found = recognise(boot, where)
     with held(order.target):
+        if agreed is not None:
+            agreed()
+        try:
+            with order.target.open("rb") as file:
+                head = file.read(HEAD)
+        except OSError as error:
+            raise FlashError(f"{where}: cannot be read: {error.strerror}") from None
+        partition = boot_partition(read_table(head, where), where)
+        boot = FatPartition(order.target, partition)
+        mechanism, found = recognise(boot, where)
         payload = payload_for(order.device, found)
         return Card(order.device, order.target, found, customise(boot, mechanism, found, payload, settings, progress))
 

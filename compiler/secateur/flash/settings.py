@@ -73,7 +73,7 @@ def make_wifi(ssid: str, password: str, country: str) -> Wifi:
     The key is that of IEEE 802.11i, annex H.4: PBKDF2 of the password with the name as salt. Whoever has it can join this
     network, but has not learnt the password.
     """
-    name = ssid.encode("utf-8")
+    name = ssid.encode("utf-8", "surrogateescape")  # 802.11 allows any bytes; which are no text are refused below
     if not 1 <= len(name) <= 32 or not ssid.isprintable():
         raise FlashError(f"--wifi {ssid!r}: the name of a network has 1 to 32 bytes and no control characters")
     if not _COUNTRY.fullmatch(country.upper()):

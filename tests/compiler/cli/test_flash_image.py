@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.compiler.boot_images import BOOKWORM, LIBREELEC, MIB, START, TRIXIE, boot_of, make_image, write_packed_image
 from tests.wheel_factory import make_wheelhouse
@@ -222,6 +224,47 @@ def test_the_name_is_typed_at_a_terminal(
     assert asked[0] == f"{card}: Test card, 0.1 GB\nType {card} to erase it for pi-kitchen"
 
 
+def test_a_card_that_was_changed_while_the_question_stood_is_not_touched(
+    folder: Path, card: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = BlockDevice(str(card), "disk", 64 * MIB, rm=True, hotplug=True, tran="usb", model="Test card", serial="1")
+
+    def prompt(_: str, **__: object) -> str:
+        _shown(monkeypatch, msgspec.structs.replace(good, serial="2"))
+        return str(card)
+
+    _shown(monkeypatch, good)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("typer.prompt", prompt)
+    before = card.read_bytes()
+    assert _flash(folder, _image(folder), "--id", "pi-kitchen", "--to-device", str(card)) == 1
+    _refused(capsys, f"{card}: by now another card is there ({card}: Test card, 0.1 GB); nothing was written")
+    make_image(folder / "raw", BOOKWORM)
+    with card.open("r+b") as file:
+        file.write((folder / "raw").read_bytes())
+    before = card.read_bytes()
+    _shown(monkeypatch, good)
+    assert _flash(folder, str(card), "--id", "pi-kitchen") == 1
+    _refused(capsys, "by now another card is there")
+    assert card.read_bytes() == before
+
+
+def test_who_may_not_write_the_card_is_told_how_to_become_its_owner(
+    folder: Path, card: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may, access = iter([False, False, True]), os.access
+    monkeypatch.setattr("os.access", lambda path, *rest: next(may) if path == str(card) else access(path, *rest))
+    image = _image(folder)
+    assert _flash(folder, image, "--id", "pi-kitchen", "--to-device", str(card), "--yes", str(card)) == 1
+    _refused(capsys, f"{card}: permission denied; run 'sudo chown ")
+    asked: list[str] = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("typer.prompt", lambda text, **_: asked.append(text))
+    assert _flash(folder, image, "--id", "pi-kitchen", "--to-device", str(card), "--yes", str(card)) == 0
+    (question,) = asked
+    assert question.startswith(f"You may not write {card}. Run 'sudo chown ")
+
+
 def test_an_interrupted_card_is_told_to_be_unusable(
     folder: Path, card: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +297,9 @@ def test_a_card_that_was_not_written_yet_when_interrupted_is_as_it_was(
         (["--id", "a", "-o", "x", "--to-device", "/dev/sdb"], "say where to"),
         (["--id", "cam", "--count", "2", "-o", "{}.img"], "holds one number"),
         (["--id", "cam-{}-{}", "--count", "2", "-o", "{}.img"], "holds one number"),
+        (["--id", "a{b}c{}", "--count", "2", "-o", "{}.img"], "use 1 to 64 letters"),
+        (["--id", "a}b{}", "--count", "2", "-o", "{}.img"], "use 1 to 64 letters"),
+        (["--id", "a", "-o", "x", "--wifi", "caf\udce9", "--wifi-country", "DE"], "no control characters"),
         (["--id", "cam-{}", "--count", "2", "-o", "one.img"], "it holds {} for the device id"),
         (["--id", "a/b", "-o", "x"], "use 1 to 64 letters"),
         (["--id", "a", "-o", "x", "--wifi", "Home"], "--wifi-country"),

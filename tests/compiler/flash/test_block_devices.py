@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secateur.flash import block_devices
-from secateur.flash.block_devices import cards, describe, list_devices, parse_listing, require_card
+from secateur.flash.block_devices import cards, describe, list_devices, parse_listing, require_card, with_mmc_types
 from secateur.flash.errors import FlashError
 
 FOLDER = Path(__file__).parent / "lsblk"
-LAPTOP = parse_listing((FOLDER / "laptop.json").read_bytes())
+LAPTOP = with_mmc_types(parse_listing((FOLDER / "laptop.json").read_bytes()), FOLDER / "laptop-sys-block")
 BOARD = parse_listing((FOLDER / "board-on-usb.json").read_bytes())
 VIRTUAL = parse_listing((FOLDER / "virtual-machine.json").read_bytes())
 
@@ -35,6 +35,7 @@ def test_only_removable_devices_that_nothing_uses_are_cards() -> None:
         ("/dev/sdd", "has 2000 GB, more than a card is expected to have (256 GB; '--max-size' changes that)"),
         ("/dev/sde", "is read-only; move the card's lock switch"),
         ("/dev/sdf", "is not removable (sata)"),
+        ("/dev/mmcblk1", "is not removable (the kernel calls it MMC, not SD: soldered memory)"),
         ("/dev/sr0", "is not a card (lsblk calls it 'rom')"),
         ("/dev/loop3", "is not a card (lsblk calls it 'loop')"),
         ("/dev/sdz", "no such block device; cards here: /dev/sda: STORAGE DEVICE, 31.9 GB, holds bootfs, rootfs"),
@@ -94,6 +95,26 @@ def test_the_disk_of_the_machine_that_runs_this_test_is_never_a_card() -> None:
                 require_card(device.name, devices, 1)
 
 
+def test_what_is_on_an_mmc_bus_is_a_card_only_if_the_kernel_says_so(tmp_path: Path) -> None:
+    (device,) = parse_listing(
+        '{"blockdevices": [{"name": "/dev/mmcblk0", "type": "disk", "size": 31914983424, "hotplug": true}]}'
+    )
+    for kind, found in (("SD", 1), ("MMC", 0), ("SDIO", 0)):
+        (tmp_path / "mmcblk0" / "device").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mmcblk0" / "device" / "type").write_text(f"{kind}\n")
+        assert len(cards(with_mmc_types((device,), tmp_path))) == found
+    assert cards(with_mmc_types((device,), tmp_path / "none")) == ()
+
+
+def test_a_device_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("lsblk", 60)
+
+    monkeypatch.setattr(subprocess, "run", hangs)
+    with pytest.raises(FlashError, match="lsblk does not answer"):
+        list_devices()
+
+
 def test_an_lsblk_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_devices, "_COMMAND", ("lsblk", "-o", "NOSUCHCOLUMN"))
     with pytest.raises(FlashError, match=r"lsblk failed .*util-linux 2.37"):
@@ -114,6 +135,7 @@ _LEAF = st.fixed_dictionaries(
         "ro": st.booleans(),
         "hotplug": st.booleans(),
         "tran": st.sampled_from([None, "usb", "sata", "mmc"]),
+        "mmc": st.sampled_from(["", "SD", "MMC"]),
         "fstype": st.sampled_from([None, "vfat", "swap", "LVM2_member"]),
         "mountpoints": st.lists(st.sampled_from([None, "/", "/boot", "/media/x", "[SWAP]"]), max_size=3),
     },
@@ -129,7 +151,7 @@ def test_nothing_that_is_mounted_held_or_built_in_is_ever_a_card(devices: list[d
     for card in cards(parsed):
         assert not card.mounts
         assert card.type == "disk"
-        assert card.tran in (None, "usb", "mmc")
+        assert card.tran in (None, "usb") or card.mmc == "SD"
         assert not any(one.fstype in ("swap", "LVM2_member") or one.type in ("crypt", "raid1") for one in card.all())
         assert not card.ro
 

@@ -57,8 +57,12 @@ def test_images_of_any_size_are_written(tmp_path: Path, size: int) -> None:
     assert (tmp_path / "x").read_bytes() == content
 
 
+def _agreed() -> None:
+    """It is the right card."""
+
+
 def test_a_block_device_is_written_and_read_back(loop_device: Path) -> None:
-    written = write_image(loop_device, _chunks(CONTENT))
+    written = write_image(loop_device, agreed=_agreed, content=_chunks(CONTENT))
     data = loop_device.read_bytes()
     assert data[: len(CONTENT)] == CONTENT
     assert data[len(CONTENT) :] == b"\xaa" * (16 * MIB - len(CONTENT))
@@ -78,7 +82,7 @@ def test_a_half_written_card_never_looks_bootable(loop_device: Path, chunks: int
             yield chunk
 
     with pytest.raises(_Cut):
-        write_image(loop_device, cut())
+        write_image(loop_device, agreed=_agreed, content=cut())
     assert loop_device.read_bytes()[:MIB] == bytes(MIB), "neither the old table nor the new one"
 
 
@@ -91,7 +95,7 @@ def test_the_partition_table_is_written_after_all_else(loop_device: Path, monkey
         real(descriptor, data, at)
 
     monkeypatch.setattr(device_writer, "_put", noted)
-    write_image(loop_device, _chunks(CONTENT))
+    write_image(loop_device, agreed=_agreed, content=_chunks(CONTENT))
     assert places[0] == places[-1] == 0
     assert min(places[1:-1]) == MIB
 
@@ -102,12 +106,12 @@ def test_an_image_that_ends_early_leaves_a_card_that_is_told_to_be_unusable(loop
         raise FlashError("image x: the archive is cut off; download it again")
 
     with pytest.raises(NotUsable, match=r"cut off; download it again; /dev/loop\d+ is not usable until it is flashed again"):
-        write_image(loop_device, broken())
+        write_image(loop_device, agreed=_agreed, content=broken())
 
 
 def test_a_card_that_is_full_is_told_to_be_unusable(loop_device: Path) -> None:
     with pytest.raises(NotUsable, match="not usable until it is flashed again: it is full"):
-        write_image(loop_device, _chunks(random.Random(3).randbytes(17 * MIB)))
+        write_image(loop_device, agreed=_agreed, content=_chunks(random.Random(3).randbytes(17 * MIB)))
 
 
 def test_a_card_that_changes_what_was_written_is_told(loop_device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +126,7 @@ def test_a_card_that_changes_what_was_written_is_told(loop_device: Path, monkeyp
 
     monkeypatch.setattr(device_writer, "digest_of", worn)
     with pytest.raises(NotUsable, match="reads back differently"):
-        write_image(loop_device, _chunks(CONTENT))
+        write_image(loop_device, agreed=_agreed, content=_chunks(CONTENT))
 
 
 def test_a_device_that_something_uses_is_not_touched(loop_device: Path, tmp_path: Path) -> None:
@@ -134,12 +138,33 @@ def test_a_device_that_something_uses_is_not_touched(loop_device: Path, tmp_path
     before = loop_device.read_bytes()
     try:
         with pytest.raises(FlashError, match="it is in use; unmount it"):
-            write_image(loop_device, _chunks(CONTENT))
+            write_image(loop_device, agreed=_agreed, content=_chunks(CONTENT))
         with pytest.raises(FlashError, match="it is in use; unmount it"), held(loop_device):
             pass
         assert loop_device.read_bytes() == before
     finally:
         subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_card_that_is_another_one_by_now_is_not_touched(loop_device: Path) -> None:
+    def other() -> None:
+        raise FlashError("another card is there")
+
+    before = loop_device.read_bytes()
+    with pytest.raises(FlashError, match="another card is there"):
+        write_image(loop_device, _chunks(CONTENT), agreed=other)
+    assert loop_device.read_bytes() == before
+
+
+def test_where_a_card_has_gone_no_file_takes_its_place(tmp_path: Path) -> None:
+    gone, file = tmp_path / "sdb", tmp_path / "file"
+    with pytest.raises(FlashError, match="No such file"):
+        write_image(gone, _chunks(CONTENT), agreed=_agreed)
+    assert not gone.exists()
+    file.write_bytes(b"mine")
+    with pytest.raises(FlashError, match="no block device; nothing was written"):
+        write_image(file, _chunks(CONTENT), agreed=_agreed)
+    assert file.read_bytes() == b"mine"
 
 
 def test_progress_tells_of_writing_and_of_verifying(tmp_path: Path) -> None:

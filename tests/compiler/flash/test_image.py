@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -130,7 +131,18 @@ def test_an_archive_that_ends_within_the_boot_partition_is_refused(tmp_path: Pat
     image = make_image(tmp_path / "x.img", BOOKWORM)
     cut = tmp_path / "cut.img"
     cut.write_bytes(image.read_bytes()[: 20 * MIB])
-    with pytest.raises(FlashError, match="ends within its boot partition"):
+    with pytest.raises(FlashError, match="ends within its partitions"):
+        list(flash_cards(ImageSource(cut), [Order("a", tmp_path / "a.img")], _ready, _payload, Settings, _allowed))
+    assert not (tmp_path / "a.img").exists()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_image_that_ends_within_its_root_partition_is_refused(tmp_path: Path, packed: bool) -> None:
+    """A raw one before anything is written; what a gzip file holds is known at its end only."""
+    content = make_image(tmp_path / "x.img", BOOKWORM).read_bytes()[:-MIB]
+    cut = tmp_path / "cut.img"
+    cut.write_bytes(gzip.compress(content, 1) if packed else content)
+    with pytest.raises(FlashError, match="ends within its partitions; download it again"):
         list(flash_cards(ImageSource(cut), [Order("a", tmp_path / "a.img")], _ready, _payload, Settings, _allowed))
     assert not (tmp_path / "a.img").exists()
 
