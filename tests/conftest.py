@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: next((rank for rank, folder in enumerate(_FIRST) if item.nodeid.startswith(folder)), len(_FIRST))
     )
+
+
+def pytest_sessionstart() -> None:
+    """Tests name their keys and folders; that somebody runs them by sudo must not matter to them."""
+    os.environ.pop("SUDO_UID", None)
 
 
 def pytest_collection_finish() -> None:

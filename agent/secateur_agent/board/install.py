@@ -56,7 +56,8 @@ def install(layout: Layout, folder: Path, say: Say, wait: bool) -> str:
     _keep_for_return(release, folder, wanted)
     before = releases.current(layout)
     served = bool(before) and wait and service.has_model(layout)
-    _record(layout, device=wanted.device, clock_s=wanted.clock_s)
+    # At a first boot it lies on the boot partition, and stays there.
+    _record(layout, device=wanted.device, clock_s=wanted.clock_s, **({} if wait else {"payload": str(folder.absolute())}))
     proven = releases.proven(layout)
     # Before anything is placed: if it is cut off now, the old release may not start with the new one's configuration.
     if proven and proven != wanted.release:

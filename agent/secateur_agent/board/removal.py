@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
-from . import accounts, service
+from . import accounts, provision, service
 from .errors import SetupError
 from .layout import Layout
 
@@ -15,7 +16,7 @@ def remove(layout: Layout, keep_state: bool) -> list[str]:
 
     Args:
         layout: where things lie.
-        keep_state: leave what the agent keeps: its key, models, samples that were not sent.
+        keep_state: leave what the agent keeps: its key, models, samples that were not sent; and what can remove that, too.
 
     Returns:
         What was removed.
@@ -24,13 +25,10 @@ def remove(layout: Layout, keep_state: bool) -> list[str]:
         SetupError: if nothing is installed, or something cannot be removed.
     """
     # What this program is run from comes last: if it is cut off, it can be run again.
-    places = [layout.config, *([] if keep_state else [layout.state]), layout.releases, layout.opt]
+    places = [layout.config, layout.releases, *([] if keep_state else [layout.state, layout.opt])]
     if not any(place.exists() for place in (*places, layout.unit)):
         raise SetupError(f"{layout.opt}: nothing is installed here")
-    try:
-        made = bool(json.loads(layout.record.read_bytes())["account_made"])
-    except (OSError, ValueError, KeyError, TypeError):
-        made = False
+    record = _read(layout)
     removed = []
     try:
         service.disable(layout)
@@ -39,13 +37,29 @@ def remove(layout: Layout, keep_state: bool) -> list[str]:
                 file.unlink()
                 removed.append(str(file))
         service.forget(layout)
-        if made and not keep_state:
+        if record.get("account_made") is True and not keep_state:
             accounts.remove(layout)
             removed.append("account secateur")
-        for place in places:
+        for place in [*_on_card(record), *places]:
             if place.is_dir():
                 shutil.rmtree(place)
                 removed.append(str(place))
+        for link in (layout.current, layout.previous, layout.trial):
+            link.unlink(missing_ok=True)
     except OSError as error:
         raise SetupError(f"{error.filename}: cannot be removed: {error.strerror}") from None
     return removed
+
+
+def _read(layout: Layout) -> dict[str, object]:
+    try:
+        record = json.loads(layout.record.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _on_card(record: dict[str, object]) -> list[Path]:
+    """The payload of the first boot, if it is still where it was."""
+    folder = record.get("payload")
+    return [Path(folder)] if isinstance(folder, str) and (Path(folder) / provision.NAME).is_file() else []

@@ -36,16 +36,26 @@ def endpoint(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _tcp_socket(spec: str) -> socket.socket:
+def host_and_port(spec: str) -> tuple[str, int]:
+    """Parse ``HOST:PORT`` or ``[IPV6]:PORT``.
+
+    Raises:
+        ListenError: if it is something else.
+    """
     host, colon, port = spec.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
         raise ListenError(f"listen {spec!r}: expected HOST:PORT (such as 127.0.0.1:8000) or unix:PATH")
+    return host, int(port)
+
+
+def _tcp_socket(spec: str) -> socket.socket:
+    host, port = host_and_port(spec)
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         # A restart must not wait for the connections of the process before it to leave TIME_WAIT.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, int(port)))
+        listening.bind((host, port))
         listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()

@@ -137,11 +137,13 @@ def add_device(
     from secateur.fleet.broker_folder import BrokerFolder
     from secateur_agent.store import write_atomic
 
-    password = BrokerFolder(folder).add_device(device)
+    opened = BrokerFolder(folder)
     if out is None:
-        print(password)
+        print(opened.add_device(device))
         return
-    write_atomic(out.absolute(), f"{password}\n".encode(), mode=0o600)
+    # Before the password of before ends: it must not turn out afterwards that the new one cannot be written.
+    write_atomic(out.absolute(), b"", mode=0o600)
+    write_atomic(out.absolute(), f"{opened.add_device(device)}\n".encode(), mode=0o600)
     print(f"password of {device}: {out}")
 
 

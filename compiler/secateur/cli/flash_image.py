@@ -101,10 +101,11 @@ def image(
 
     \b
     Examples:
-      secateur flash image raspios.img.xz --id pi-kitchen --to-device /dev/sdb --wifi Home --wifi-country DE
-      secateur flash image raspios.img.xz --id 'cam-{:03d}' --count 20 --to-device /dev/sdb
-      secateur flash image debian.img.zst --id gate -o gate.img --user ops --authorized-keys ~/.ssh/id_ed25519.pub
-      secateur flash image /dev/sdb --id pi-kitchen
+      secateur flash image raspios.img.xz --profile raspberry-pi-4b --broker-folder ~/secateur-broker --id pi-kitchen
+        --to-device /dev/sdb --wifi Home --wifi-country DE
+      … --id 'cam-{:03d}' --count 20 --to-device /dev/sdb                      twenty cards, one after the other
+      … --id gate -o gate.img --user ops --authorized-keys ~/.ssh/id_ed25519.pub           a file, not a card
+      secateur flash image /dev/sdb --profile raspberry-pi-4b --no-broker --id pi-kitchen  a card that holds a system
     """
     ids = _ids(device_id, count, first)
     login = _login(user, authorized_keys, password_hash_file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
@@ -19,7 +20,7 @@ from secateur.flash.environment import Environment, build_environment
 from secateur.flash.errors import FlashError
 from secateur.flash.first_boot.mechanism import Found
 from secateur.flash.payload import Payload
-from secateur.flash.provision import make_payload
+from secateur.flash.provision import check_listen, make_payload
 from secateur.flash.systems import SYSTEMS, target_of_system
 from secateur.flash.target import Target
 from secateur_agent.trust import load_root
@@ -153,10 +154,20 @@ def payload_factory(
     """Return what boards get; its parameters are options of every command that has `with_payload`."""
     if not profile:
         raise FlashError("say which boards these are: --profile NAME; see 'secateur profiles list'")
+    if _by_sudo() and (keys is None or (state is None and not no_broker)):
+        raise FlashError(
+            "run by sudo: keys and tokens would be root's, which your controller does not know; "
+            "run it without, or give --keys and --state"
+        )
     root = keys_folder(keys) / "root.json"
-    if not root.exists():
+    try:
+        there = root.exists()
+    except OSError as error:
+        raise KeysError(f"keys {root.parent}: {error.strerror}") from None
+    if not there:
         raise KeysError(f"keys {root.parent}: none there; create them with 'secateur keys init'")
     load_root(root)
+    check_listen(listen)
     found = load(profile)
     return Payloads(
         found,
@@ -168,6 +179,10 @@ def payload_factory(
         system,
         listen,
     )
+
+
+def _by_sudo() -> bool:
+    return os.geteuid() == 0 and os.environ.get("SUDO_UID", "0") != "0" and Path.home() == Path("/root")
 
 
 def with_payload(command: Callable[..., None], profile: str = "", later: bool = False) -> Callable[..., None]:

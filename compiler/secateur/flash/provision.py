@@ -12,11 +12,14 @@ from secateur.flash import unit
 from secateur.flash.environment import Environment
 from secateur.flash.payload import ENVIRONMENT, SETUP_PROGRAM, Payload, PayloadError, PayloadFile
 from secateur.flash.setup_program import setup_program
+from secateur_agent.inference.listen import ListenError, host_and_port
 from secateur_agent.protocol.topics import TopicError, checked_id
 from secateur_profiles import Profile
 
 _CONFIG = "/etc/secateur"
 _STATE = "/var/lib/secateur"
+_FIRST_FREE_PORT = 1024
+_MOST_SOCKET_PATH = 107  # sun_path of unix(7)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,23 @@ def make_payload(
     files["agent.toml"] = PayloadFile(_configuration(device, profile, access, files, listen).encode())
     files["provision.json"] = PayloadFile(_description(device, environment, files, clock_s or time.time()))
     return Payload(device, files)
+
+
+def check_listen(listen: str) -> None:
+    """Make sure that a board's agent may listen there: not as root, and with files of its own folder only.
+
+    Raises:
+        PayloadError: if it may not.
+    """
+    try:
+        if listen.startswith("unix:"):
+            path = Path(listen.removeprefix("unix:"))
+            if path.parent != Path(_STATE) or len(str(path)) > _MOST_SOCKET_PATH:
+                raise PayloadError(f"--listen {listen}: a socket of the agent lies in {_STATE}, as unix:{_STATE}/infer.sock")
+        elif host_and_port(listen)[1] < _FIRST_FREE_PORT:
+            raise PayloadError(f"--listen {listen}: the agent is not root; choose a port of {_FIRST_FREE_PORT} or more")
+    except ListenError as error:
+        raise PayloadError(f"--{error}") from None
 
 
 def _configuration(device: str, profile: Profile, access: Access, files: Mapping[str, PayloadFile], listen: str) -> str:

@@ -47,7 +47,10 @@ class BoardConnection:
         if login.password:
             options["password"] = login.password
         known = login.known_hosts or Path.home() / ".ssh" / "known_hosts"
-        options["known_hosts"] = str(known) if known.is_file() else ()
+        if login.known_hosts is not None and not known.is_file() and not login.accept_new:
+            raise FlashError(f"--known-hosts {known}: no such file; --accept-new-host-keys makes it")
+        # Empty ones, not none: that would mean the user's own file.
+        options["known_hosts"] = str(known) if known.is_file() else asyncssh.import_known_hosts("")
         if login.accept_new:
             options["client_factory"] = lambda: _NewHosts(known)
         port: Any = {"port": self.address.port} if self.address.port else {}

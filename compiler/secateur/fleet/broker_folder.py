@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
+import ipaddress
 import logging
 import os
 import secrets
@@ -74,7 +75,8 @@ class BrokerFolder:
     @property
     def controller_url(self) -> str:
         """What ``secateur serve --broker`` takes on this machine."""
-        return f"mqtts://{CONTROLLER}@localhost:{self.settings.port}"
+        here = _only_address(self.settings) or "localhost"
+        return f"mqtts://{CONTROLLER}@{f'[{here}]' if ':' in here else here}:{self.settings.port}"
 
     @property
     def controller_password_path(self) -> Path:
@@ -162,6 +164,23 @@ class BrokerFolder:
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+            self.give_to_owner()
+
+    def give_to_owner(self) -> None:
+        """Leave root nothing in a folder of somebody else: its mosquitto could not read what root has written there.
+
+        Raises:
+            BrokerFolderError: if that fails.
+        """
+        if os.geteuid() != 0:
+            return
+        try:
+            owner = self.path.stat()
+            for file in self.path.iterdir():
+                if file.lstat().st_uid == 0 != owner.st_uid:
+                    os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        except OSError as error:
+            raise BrokerFolderError(f"{error.filename}: {error.strerror}") from None
 
     def _ensure_controller(self) -> None:
         with self._changing():
@@ -247,7 +266,8 @@ def _configure(
     write_atomic(path / _SETTINGS, msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
     new_ca = certificates.ensure_ca(path, now)
     all_names = list(dict.fromkeys([*settings.names, *_ALWAYS_NAMES]))
-    all_addresses = list(dict.fromkeys([*settings.addresses, *_ALWAYS_ADDRESSES]))
+    only = _only_address(settings)
+    all_addresses = list(dict.fromkeys([*settings.addresses, *([only] if only else []), *_ALWAYS_ADDRESSES]))
     new_server = certificates.ensure_server(path, all_names, all_addresses, now)
     for name, text in files.items():
         write_atomic(path / name, text.encode())
@@ -259,6 +279,11 @@ def _configure(
 def new_password() -> str:
     """Return a password of 256 random bits."""
     return secrets.token_urlsafe(32)
+
+
+def _only_address(settings: Settings) -> str:
+    """The one address that the broker listens on, '' if it listens on all."""
+    return settings.listen if settings.listen and not ipaddress.ip_address(settings.listen).is_unspecified else ""
 
 
 def _own_names() -> list[str]:

@@ -42,7 +42,19 @@ def test_what_the_agent_keeps_can_stay(layout: Layout, make_payload: MakePayload
     (layout.state / "device.key").write_bytes(b"key")
     remove(layout, keep_state=True)
     assert (layout.state / "device.key").read_bytes() == b"key"
-    assert not layout.opt.exists()
+    assert files_below(layout.opt) == {layout.program, layout.record}, "what can remove the rest, too"
+    with pytest.raises(SetupError, match="nothing is installed here"):
+        remove(layout, keep_state=True)
+    remove(layout, keep_state=False)
+    assert not files_below(layout.root)
+
+
+def test_what_a_card_brought_along_goes_too(layout: Layout, make_payload: MakePayload) -> None:
+    folder = make_payload()
+    install(layout, folder, quiet, wait=False)
+    assert (folder / "provision.json").exists()
+    assert str(folder) in remove(layout, keep_state=False)
+    assert not folder.exists()
 
 
 def test_a_removal_that_is_cut_off_can_be_run_again(

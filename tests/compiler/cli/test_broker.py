@@ -49,6 +49,19 @@ def test_devices_are_added_and_removed(tmp_path: Path, capsys: pytest.CaptureFix
     assert "pi can connect no more" in capsys.readouterr().out
 
 
+def test_a_device_keeps_its_password_if_the_new_one_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "b"
+    run(build_app(), ["broker", "config", "-o", str(folder)])
+    run(build_app(), ["broker", "add-device", "pi", "-o", str(folder)])
+    before = (folder / "passwords").read_bytes()
+    nowhere = str(tmp_path / "none" / "x")
+    assert run(build_app(), ["broker", "add-device", "pi", "-o", str(folder), "--password-file", nowhere]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert (folder / "passwords").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

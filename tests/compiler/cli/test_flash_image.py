@@ -307,6 +307,9 @@ def test_a_card_that_was_not_written_yet_when_interrupted_is_as_it_was(
         (["--id", "a", "-o", "x", "--wifi-country", "DE"], "need --wifi SSID"),
         (["--id", "a", "-o", "x", "--authorized-keys", "none"], "need --user NAME"),
         (["--id", "a", "-o", "x", "--user", "ops"], "nobody can log in"),
+        (["--id", "a", "-o", "x", "--listen", "0.0.0.0"], "--listen '0.0.0.0': expected HOST:PORT"),
+        (["--id", "a", "-o", "x", "--listen", "0.0.0.0:80"], "the agent is not root; choose a port of 1024 or more"),
+        (["--id", "a", "-o", "x", "--listen", "unix:/tmp/x"], "a socket of the agent lies in /var/lib/secateur"),
         (["--id", "a", "-o", "x", "--in-place"], "leave out --to-device"),
         (["--id", "a", "--in-place"], "it is compressed; unpack it first"),
         (["--id", "pi-kitchen", "-o", "none/x"], "none"),
@@ -319,6 +322,19 @@ def test_options_that_contradict_are_one_line(
     monkeypatch.delenv("SECATEUR_WIFI_PASSWORD", raising=False)
     assert _flash(folder, _image(folder), *options) == 1
     _refused(capsys, why)
+
+
+def test_by_sudo_the_keys_must_be_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_UID", "1000")
+    monkeypatch.setenv("HOME", "/root")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    image = _image(folder)
+    command = ["flash", "image", image, "--id", "a", "-o", str(folder / "x"), "--profile", "raspberry-pi-4b", "--no-broker"]
+    assert run(build_app(), command) == 1
+    _refused(capsys, "run by sudo: keys and tokens would be root's")
+    assert _flash(folder, image, "--id", "a", "-o", str(folder / "x")) == 0
 
 
 def test_a_password_never_comes_from_the_command_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

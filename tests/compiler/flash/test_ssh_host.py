@@ -57,6 +57,10 @@ def connected(folder: Path, use: Use, known: str | None = None) -> None:
     asyncio.run(asyncio.wait_for(run(), 60))
 
 
+async def _connecting(_board: BoardConnection) -> None:
+    """Connecting is all."""
+
+
 @pytest.mark.parametrize("size", [2000, 30_000_000])
 def test_a_file_that_cannot_be_written_is_told_as_the_board_tells_it(tmp_path: Path, size: int) -> None:
     """Also if the board ends the transfer before all is sent."""
@@ -92,19 +96,33 @@ def test_what_is_missing_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_new_key_goes_onto_a_line_of_its_own(tmp_path: Path) -> None:
-    async def use(_board: BoardConnection) -> None:
-        """Connecting is all."""
-
-    connected(tmp_path, use, known="other ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBwZ5/mDNOfpeKQ0cFnIo7Nmewjwq/i/lsd/sgMiD/x1")
+    connected(
+        tmp_path, _connecting, known="other ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBwZ5/mDNOfpeKQ0cFnIo7Nmewjwq/i/lsd/sgMiD/x1"
+    )
     lines = (tmp_path / "known").read_text().splitlines()
     assert len(lines) == 2
     assert lines[1].startswith("[127.0.0.1]:")
 
 
-def test_a_key_that_has_changed_is_refused_also_where_new_ones_are_taken(tmp_path: Path) -> None:
-    async def use(_board: BoardConnection) -> None:
-        """Connecting is all."""
+def test_a_file_of_known_keys_that_is_not_there_is_not_replaced_by_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(login: Login) -> None:
+        async with BoardConnection(Address("127.0.0.1", "pi", 1), login):
+            """It does not come to that."""
 
+    with pytest.raises(FlashError, match=r"--known-hosts .*none: no such file; --accept-new-host-keys makes it"):
+        asyncio.run(use(Login(known_hosts=tmp_path / "none")))
+    # With new keys accepted, the user's own file does not count either: here it names another key for that address.
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/known_hosts").write_text(f"127.0.0.1 {key}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    connected(tmp_path, _connecting)
+    assert (tmp_path / "known").read_text()
+
+
+def test_a_key_that_has_changed_is_refused_also_where_new_ones_are_taken(tmp_path: Path) -> None:
     key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     with pytest.raises(FlashError, match="not the one that is"):
-        connected(tmp_path, use, known=f"127.0.0.1 {key}")
+        connected(tmp_path, _connecting, known=f"127.0.0.1 {key}")

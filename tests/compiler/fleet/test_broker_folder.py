@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +87,31 @@ def test_secrets_are_for_their_owner_alone(folder: BrokerFolder) -> None:
     assert folder.path.stat().st_mode & 0o777 == 0o700
     for name in ("passwords", "controller-password", "ca.key", "server.key"):
         assert (folder.path / name).stat().st_mode & 0o777 == 0o600, name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write in a folder of somebody else")
+def test_what_root_writes_belongs_to_the_owner_of_the_folder(folder: BrokerFolder) -> None:
+    """mosquitto runs as the owner, and could not read a password file of root."""
+    for path in (folder.path, *folder.path.iterdir()):
+        os.chown(path, 1000, 1000)
+    folder.add_device("pi")
+    configure(folder.path, ["other.local"])
+    assert {(path.name, path.stat().st_uid) for path in folder.path.iterdir() if path.stat().st_uid != 1000} == set()
+    assert (folder.path / "passwords").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [("192.168.1.10", "192.168.1.10"), ("fd00::1", "[fd00::1]"), ("0.0.0.0", "localhost"), ("::", "localhost")],
+)
+def test_a_broker_that_listens_on_one_address_is_reached_there_by_its_host_too(
+    tmp_path: Path, listen: str, address: str
+) -> None:
+    made = configure(tmp_path / "b", ["broker.local"], listen=listen).folder
+    assert made.controller_url == f"mqtts://_controller@{address}:8883"
+    names = x509.load_pem_x509_certificate((made.path / "server.pem").read_bytes()).extensions
+    held = names.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.IPAddress)
+    assert (ipaddress.ip_address(listen) in held) == (address != "localhost")
 
 
 def test_the_controllers_password_is_made_anew_if_it_is_lost(folder: BrokerFolder) -> None:

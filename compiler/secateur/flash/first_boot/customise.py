@@ -9,7 +9,7 @@ from pathlib import Path
 
 from secateur.flash.errors import FlashError, Progress, silent
 from secateur.flash.fat import FatPartition
-from secateur.flash.first_boot.mechanism import SUFFIX, Found, Mechanism
+from secateur.flash.first_boot.mechanism import MARK, SUFFIX, Found, Mechanism
 from secateur.flash.payload import FOLDER, Payload
 from secateur.flash.settings import Settings
 from secateur_agent.store.blobs import file_digest
@@ -46,8 +46,12 @@ def customise(
     """
     files = mechanism.files(boot, found, settings)
     before = {name: boot.read(name) for name in files if boot.has(name)}
-    # The first copy is the image's own; one of an earlier flashing would be ours.
-    kept = {name + SUFFIX: content for name, content in before.items() if not boot.has(name + SUFFIX)}
+    # The first copy is the image's own. What we made ourselves is not kept: it may hold the key of a network.
+    kept = {
+        name + SUFFIX: content
+        for name, content in before.items()
+        if not boot.has(name + SUFFIX) and MARK.encode() not in content
+    }
     ours: Mapping[str, bytes | Path] = {f"{FOLDER}/{name}": file.source for name, file in payload.files.items()}
     boot.remove(FOLDER)
     boot.require_free({**{name: _size(source) for name, source in ours.items()}, **_sizes(kept), **_sizes(files)})

@@ -84,6 +84,7 @@ def test_flashing_once_more_changes_the_settings_and_keeps_the_first_copy(tmp_pa
     assert boot.text("cmdline.txt.before-secateur") == BOOKWORM_CMDLINE
     assert "'other'" in boot.text("firstrun.sh")
     assert "set_wlan '" not in boot.text("firstrun.sh")
+    assert not boot.has("firstrun.sh.before-secateur"), "it would hold the key of the network of before"
 
 
 @pytest.mark.parametrize(
