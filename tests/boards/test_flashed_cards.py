@@ -14,10 +14,11 @@ from tests.boards.image import KINDS
 from tests.boards.site import Site
 
 _SECRETS = {"broker-password", "enrolment-token"}
+_OURS = "/opt/secateur /etc/secateur /var/lib/secateur /etc/systemd/system/secateur-agent.service /boot/firmware/secateur"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_board_boots_to_a_signed_birth_over_tls(
+def test_board_boots_to_a_signed_birth_over_tls_and_can_be_cleaned(
     kind: str, site: Site, flashed_board: Callable[..., Board], record: Record
 ) -> None:
     device = f"pi-{kind}"
@@ -42,6 +43,13 @@ def test_board_boots_to_a_signed_birth_over_tls(
         exposure = board.run("systemd-analyze security --no-pager secateur-agent | tail -1 | grep -o '[0-9][0-9.]*'")
         record("unit_exposure", float(exposure))
         assert float(exposure) <= 3
+        board.run("python3 /opt/secateur/secateur-setup.pyz remove")
+        assert board.run(f"ls -d {_OURS} 2>/dev/null", check=False) == ""
+        board.shutdown()
+        # What its first boot was given is still on the card; it must not begin anew.
+        board.power_on()
+        board.wait_until("systemctl is-system-running | grep -qx running", 240)
+        assert board.run(f"ls -d {_OURS} 2>/dev/null; pgrep -f '[s]ecateur'; id secateur 2>/dev/null", check=False) == ""
         board.shutdown()
     command_line = BootPartition(board.card).read("cmdline.txt").decode()
     assert "systemd.run" not in command_line
