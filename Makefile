@@ -44,7 +44,7 @@ $(LITE): .venv-%/.ready: agent/pyproject.toml device_profiles/pyproject.toml
 test: setup $(LITE) .wheels/.ready ## Run the tests; as root it installs the Debian packages that they need
 	sh tests/install_packages.sh
 	$(BIN)/python -m tests.arm64.machine
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-pythons: ## Run the agent's tests on other Pythons that boards have, where they are installed
 	sh tests/other_pythons.sh 3.10 3.13

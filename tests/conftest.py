@@ -10,8 +10,8 @@ import pytest
 
 from tests.embedded_broker import BrokerProcess
 
-# Their tests wait for other processes. They begin first, and there is one worker more than cores (see the Makefile): work of
-# others fills the waits, and nothing long is left for the end.
+# Their tests wait for other processes. They begin first, and there are two workers more than cores (see the Makefile): work
+# of others fills the waits, and nothing long is left for the end.
 _FIRST = ("tests/system/", "tests/compiler/flash/", "tests/compiler/cli/")
 
 
