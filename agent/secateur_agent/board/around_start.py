@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from . import clock, releases
+from . import clock, record, releases
 from .install import Say, go_back
 from .layout import Layout
 
@@ -33,6 +31,6 @@ def after_start(layout: Layout) -> None:
 
 def _installed_s(layout: Layout) -> float:
     try:
-        return float(json.loads(layout.record.read_bytes())["clock_s"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return float(str(record.read(layout)["clock_s"]))
+    except (ValueError, KeyError):
         return 0.0

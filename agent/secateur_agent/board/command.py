@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from . import files, provision, releases, service
+from . import files, provision, record, releases, service
 from .around_start import after_start, before_start
 from .errors import SetupError
 from .install import install, roll_back
@@ -75,9 +75,7 @@ def _run(options: argparse.Namespace, layout: Layout) -> None:
 
 def status(layout: Layout) -> dict[str, str]:
     """Return what is installed."""
-    device = ""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        device = str(json.loads(layout.record.read_bytes())["device"])
+    device = str(record.read(layout).get("device", ""))
     return {"device": device, "release": releases.current(layout), "previous": releases.previous(layout)}
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
 
-from . import accounts, clock, files, provision, releases, service
+from . import accounts, clock, files, provision, record, releases, service
 from .errors import SetupError
 from .layout import UNIT, Layout
 from .provision import Provision
@@ -48,7 +46,7 @@ def install(layout: Layout, folder: Path, say: Say, wait: bool) -> str:
     if not layout.program.exists():
         _put(layout, PROGRAM, (folder / PROGRAM).read_bytes(), None)  # first, so that whatever comes next can be removed
     if not accounts.is_there(layout):
-        _record(layout, account_made=True)
+        record.note(layout, account_made=True)
     owner = accounts.ensure(layout)
     say(f"unpacking {wanted.release}")
     environment = folder / provision.ENVIRONMENT
@@ -57,7 +55,9 @@ def install(layout: Layout, folder: Path, say: Say, wait: bool) -> str:
     before = releases.current(layout)
     served = bool(before) and wait and service.has_model(layout)
     # At a first boot it lies on the boot partition, and stays there.
-    _record(layout, device=wanted.device, clock_s=wanted.clock_s, **({} if wait else {"payload": str(folder.absolute())}))
+    record.note(
+        layout, device=wanted.device, clock_s=wanted.clock_s, **({} if wait else {"payload": str(folder.absolute())})
+    )
     proven = releases.proven(layout)
     # Before anything is placed: if it is cut off now, the old release may not start with the new one's configuration.
     if proven and proven != wanted.release:
@@ -194,14 +194,6 @@ def _owner_of(layout: Layout) -> tuple[int, int] | None:
         return None
     found = layout.state.stat()
     return found.st_uid, found.st_gid
-
-
-def _record(layout: Layout, **changes: str | int | bool) -> None:
-    """Note what is done before it is done, so that whatever there is can be removed."""
-    table: dict[str, object] = {}
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        table.update(json.loads(layout.record.read_bytes()))
-    files.write(layout.record, json.dumps(table | changes).encode())
 
 
 def _wipe_secrets(folder: Path, wanted: Provision) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
-from . import accounts, provision, service
+from . import accounts, provision, record, service
 from .errors import SetupError
 from .layout import Layout
 
@@ -28,7 +27,7 @@ def remove(layout: Layout, keep_state: bool) -> list[str]:
     places = [layout.config, layout.releases, *([] if keep_state else [layout.state, layout.opt])]
     if not any(place.exists() for place in (*places, layout.unit)):
         raise SetupError(f"{layout.opt}: nothing is installed here")
-    record = _read(layout)
+    known = record.read(layout)
     removed = []
     try:
         service.disable(layout)
@@ -37,10 +36,10 @@ def remove(layout: Layout, keep_state: bool) -> list[str]:
                 file.unlink()
                 removed.append(str(file))
         service.forget(layout)
-        if record.get("account_made") is True and not keep_state:
+        if known.get("account_made") is True and not keep_state:
             accounts.remove(layout)
             removed.append("account secateur")
-        for place in [*_on_card(record), *places]:
+        for place in [*_on_card(known), *places]:
             if place.is_dir():
                 shutil.rmtree(place)
                 removed.append(str(place))
@@ -51,15 +50,7 @@ def remove(layout: Layout, keep_state: bool) -> list[str]:
     return removed
 
 
-def _read(layout: Layout) -> dict[str, object]:
-    try:
-        record = json.loads(layout.record.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _on_card(record: dict[str, object]) -> list[Path]:
+def _on_card(known: dict[str, object]) -> list[Path]:
     """The payload of the first boot, if it is still where it was."""
-    folder = record.get("payload")
+    folder = known.get("payload")
     return [Path(folder)] if isinstance(folder, str) and (Path(folder) / provision.NAME).is_file() else []
