@@ -114,16 +114,15 @@ def image(
     boards = _Boards(network, login, _I2C if i2c else ())
     cap = max_size * block_devices.GB
     source = Path(image)
+    is_card = _is_block_device(source)
     with shown(as_json) as told:
-        if _is_block_device(source) or in_place:
+        if is_card or in_place:
             if to_device or output or count > 1:
                 raise FlashError("DEVICE and --in-place change what is there: leave out --to-device, --output and --count")
             if in_place and ImageSource(source).kind != "raw":
                 raise FlashError(f"--in-place {image}: it is compressed; unpack it first, or write a new one with --output")
-            order = Order(ids[0], _resolved(image) if _is_block_device(source) else source)
-            agreed = None
-            if _is_block_device(source):
-                agreed = _confirm(order, 0, cap, yes, "change the boot partition of", told)
+            order = Order(ids[0], _resolved(image) if is_card else source)
+            agreed = _confirm(order, 0, cap, yes, "change the boot partition of", told) if is_card else None
             made = [customise_card(order, payloads.payload_for, boards.settings(ids[0]), told, agreed)]
             told.pause()
             if as_json:
@@ -184,12 +183,11 @@ class _Boards:
 def _ids(pattern: str, count: int, first: int) -> list[str]:
     if count == 1 and not _NUMBER.search(pattern):
         return [checked_id(pattern)]
-    if len(_NUMBER.findall(pattern)) != 1 or _NUMBER.sub("", pattern).strip("{}") != _NUMBER.sub("", pattern):
+    numbers, rest = _NUMBER.findall(pattern), _NUMBER.sub("", pattern)
+    if len(numbers) != 1 or rest.strip("{}") != rest:
         raise FlashError(f"--id {pattern!r}: with --count it holds one number, {{}} or {{:03d}}, as in 'cam-{{:03d}}'")
-    number = _NUMBER.search(pattern)
-    assert number is not None
-    before, after = pattern[: number.start()], pattern[number.end() :]
-    return [checked_id(f"{before}{number[0].format(each)}{after}") for each in range(first, first + count)]
+    before, after = _NUMBER.split(pattern)
+    return [checked_id(f"{before}{numbers[0].format(each)}{after}") for each in range(first, first + count)]
 
 
 def _orders(ids: list[str], to_device: str, output: str) -> list[Order]:

@@ -65,7 +65,7 @@ class BrokerFolder:
     def url(self) -> str:
         """The broker's address for devices, without a user."""
         first = [*self.settings.names, *self.settings.addresses][0]
-        return f"mqtts://{f'[{first}]' if ':' in first else first}:{self.settings.port}"
+        return f"mqtts://{_in_url(first)}:{self.settings.port}"
 
     @property
     def ca_path(self) -> Path:
@@ -76,7 +76,7 @@ class BrokerFolder:
     def controller_url(self) -> str:
         """What ``secateur serve --broker`` takes on this machine."""
         here = _only_address(self.settings) or "localhost"
-        return f"mqtts://{CONTROLLER}@{f'[{here}]' if ':' in here else here}:{self.settings.port}"
+        return f"mqtts://{CONTROLLER}@{_in_url(here)}:{self.settings.port}"
 
     @property
     def controller_password_path(self) -> Path:
@@ -164,9 +164,9 @@ class BrokerFolder:
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-            self.give_to_owner()
+            self._give_to_owner()
 
-    def give_to_owner(self) -> None:
+    def _give_to_owner(self) -> None:
         """Leave root nothing in a folder of somebody else: its mosquitto could not read what root has written there.
 
         Raises:
@@ -279,6 +279,10 @@ def _configure(
 def new_password() -> str:
     """Return a password of 256 random bits."""
     return secrets.token_urlsafe(32)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _only_address(settings: Settings) -> str:

@@ -16,6 +16,7 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from secateur.fleet.devices import DeviceStore
 from secateur.fleet.schema import devices, enrolments
 from secateur.fleet.store import Store, StoreError
 from secateur_agent.clock_floor import utc
@@ -122,9 +123,7 @@ class Enrolments:
 
     def has_device(self, device: str) -> bool:
         """Whether a device with this id is known by its key, by a token or because it was the first to come."""
-        query = select(devices.c.device).where(devices.c.device == device, devices.c.public_key.is_not(None))
-        with self._store.read() as connection:
-            return connection.execute(query).first() is not None
+        return bool(DeviceStore(self._store).enrolled({device}))
 
 
 @contextmanager

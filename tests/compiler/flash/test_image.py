@@ -33,10 +33,6 @@ def _allowed(_order: Order, _needed: int) -> None:
 
 
 def _ready(_found: Found) -> None:
-    """What boards share is there."""
-
-
-def _ready(_found: Found) -> None:
     """All that boards share is there."""
 
 
